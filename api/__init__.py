@@ -1,0 +1,1 @@
+"""The front door: the HTTP API that the app talks to."""

@@ -1,0 +1,1 @@
+"""Prefect blocks: how a deployment is told where its services are."""

@@ -1,0 +1,1 @@
+"""The metrics exporter, Prometheus rules and Grafana dashboards."""

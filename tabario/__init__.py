@@ -1,0 +1,1 @@
+"""The core of Tabario Flows: what the flows, the front door and the monitoring share."""

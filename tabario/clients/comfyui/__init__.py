@@ -1,0 +1,1 @@
+"""ComfyUI, which paints the pictures."""

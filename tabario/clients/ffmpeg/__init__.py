@@ -1,0 +1,1 @@
+"""ffmpeg, which decodes, measures and encodes."""

@@ -1,0 +1,1 @@
+"""The Prefect API: runs and leases."""

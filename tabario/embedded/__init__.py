@@ -1,0 +1,1 @@
+"""The embedded stack: every server that `tabario up` starts."""

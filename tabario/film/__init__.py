@@ -1,0 +1,1 @@
+"""The film: scene plan, subtitles, motion, loudness and the merge."""

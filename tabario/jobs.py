@@ -1,0 +1,152 @@
+"""What a caller may ask for, and the job that it becomes.
+
+`JobRequest` is the body of `POST /orchestrate/start`. `Job` is the flow's one parameter: Prefect shows it to
+operators and keeps it, so it never holds a token, a key or a secret.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Annotated, Any, Final, Self
+from uuid import UUID
+
+from pydantic import (
+    AliasChoices,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from tabario.formats import FrameSize, Resolution, VideoFormat, frame_size
+from tabario.languages import LANGUAGES
+from tabario.styles import DEFAULT_STYLE, STYLES
+from tabario.tiers import Tier
+
+MAX_SCRIPT_CHARACTERS: Final = 10_000
+MAX_PROMPTS: Final = 60
+MIN_IMAGE_SIDE: Final = 256
+MAX_IMAGE_SIDE: Final = 2048
+IMAGE_SIDE_STEP: Final = 8
+
+RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+UserId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+ShortText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+PromptText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
+ImageSide = Annotated[int, Field(ge=MIN_IMAGE_SIDE, le=MAX_IMAGE_SIDE, multiple_of=IMAGE_SIDE_STEP)]
+
+
+class ScenePrompt(BaseModel):
+    """A scene's picture in the caller's own words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image_prompt: PromptText
+    video_prompt: PromptText | None = None
+
+
+class JobSpec(BaseModel):
+    """What the film shall be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    script: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_SCRIPT_CHARACTERS)] = (
+        Field(description="The words that the voice speaks.")
+    )
+    caption: Annotated[str, StringConstraints(strip_whitespace=True, max_length=2_200)] = Field(
+        description="The text of the post that the film will go with."
+    )
+    prompts: tuple[ScenePrompt, ...] = Field(
+        default=(), max_length=MAX_PROMPTS, description="One scene each; planned from the script when empty."
+    )
+    language: str = Field(default="en", description="ISO 639-1 code of the script's language.")
+    image_style: str = Field(
+        default=DEFAULT_STYLE,
+        validation_alias=AliasChoices("image_style", "style"),
+        description="Name of a picture style.",
+    )
+    image_width: ImageSide | None = Field(default=None, description="Pixels; both or neither side.")
+    image_height: ImageSide | None = Field(default=None, description="Pixels; both or neither side.")
+    video_format: VideoFormat = VideoFormat.PORTRAIT
+    target_resolution: Resolution = Resolution.P720
+    voice_id: ShortText | None = Field(default=None, description="A voice of the configured voice engine.")
+    platform: ShortText | None = Field(default=None, description="Where the film will be posted; kept as a note.")
+    video_idea_id: ShortText | None = Field(default=None, description="The client's own reference; kept as a note.")
+
+    @field_validator("script")
+    @classmethod
+    def _can_be_spoken(cls, script: str) -> str:
+        if not any(unicodedata.category(character)[0] in "LN" for character in script):
+            raise ValueError("must contain at least one letter or digit to be spoken")
+        return script
+
+    @field_validator("script", "caption")
+    @classmethod
+    def _no_control_characters(cls, text: str) -> str:
+        if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\r\t" for c in text):
+            raise ValueError("must not contain control characters")
+        return text
+
+    @field_validator("language")
+    @classmethod
+    def _is_known_language(cls, language: str) -> str:
+        if language not in LANGUAGES:
+            raise ValueError(f"is not supported; use one of: {', '.join(LANGUAGES)}")
+        return language
+
+    @field_validator("image_style")
+    @classmethod
+    def _is_known_style(cls, style: str) -> str:
+        if style not in STYLES:
+            raise ValueError(f"is not known; use one of: {', '.join(STYLES)}")
+        return style
+
+    @model_validator(mode="after")
+    def _has_both_sides_or_neither(self) -> Self:
+        if (self.image_width is None) != (self.image_height is None):
+            raise ValueError("image_width and image_height go together: give both or neither")
+        return self
+
+    @property
+    def frame_size(self) -> FrameSize:
+        """Size of the film in pixels."""
+        return frame_size(self.video_format, self.target_resolution)
+
+    @property
+    def image_size(self) -> FrameSize:
+        """Size of the pictures in pixels: as asked, else the film's, each side a multiple of 8."""
+        if self.image_width is not None and self.image_height is not None:
+            return FrameSize(self.image_width, self.image_height)
+        return FrameSize(*(-(-side // IMAGE_SIDE_STEP) * IMAGE_SIDE_STEP for side in self.frame_size))
+
+
+class JobRequest(JobSpec):
+    """Body of `POST /orchestrate/start`."""
+
+    user_id: UserId | None = Field(
+        default=None, description="Accepted from existing clients when it equals the token's subject."
+    )
+    run_id: RunId | None = Field(
+        default=None, description="The client's own reference, unique per user; generated when absent."
+    )
+
+    def spec(self) -> JobSpec:
+        """The request without the parts that say whose job it is."""
+        fields: dict[str, Any] = {name: getattr(self, name) for name in JobSpec.model_fields}
+        return JobSpec.model_construct(**fields)
+
+
+class Job(BaseModel):
+    """An accepted job: the parameter of the flow."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    job_id: UUID
+    user_id: UserId
+    run_id: RunId
+    tier: Tier
+    accepted_at: AwareDatetime
+    spec: JobSpec

@@ -1,0 +1,1 @@
+"""Metric names and the recorder that keeps them in Redis."""

@@ -1,0 +1,58 @@
+"""Every name that two processes share. Metric names live in `tabario.metrics.definitions`."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from tabario.tiers import Tier
+
+FLOW: Final = "generate-video"
+DEPLOYMENT: Final = "production"
+DEPLOYMENT_PATH: Final = f"{FLOW}/{DEPLOYMENT}"
+WORK_POOL: Final = "tabario"
+WORK_QUEUES: Final[dict[Tier, str]] = {Tier.PREMIUM: "premium", Tier.STANDARD: "standard"}
+WORK_QUEUE_PRIORITY: Final[dict[Tier, int]] = {Tier.PREMIUM: 1, Tier.STANDARD: 2}  # 1 goes first
+
+COMFYUI_BLOCK: Final = "tabario"
+VOICE_BLOCK: Final = "tabario"
+MEDIA_STORE_BLOCK: Final = "tabario"
+REDIS_BLOCK: Final = "tabario"
+
+QUEUE_KEY: Final = "video_orchestrator:queue"
+METRICS_KEY: Final = "video_orchestrator:metrics"
+
+
+def slot_limit(user_id: str) -> str:
+    """Name of the user's global concurrency limit in Prefect."""
+    return f"tabario-user-{user_id}"
+
+
+def workflow_id(user_id: str, run_id: str) -> str:
+    """Name of the flow run, which is what clients call the workflow id."""
+    return f"tabario-user-{user_id}-{run_id}"
+
+
+def user_hash(user_id: str) -> str:
+    """Twelve hex digits that stand for a user where people can see them."""
+    return hashlib.sha256(user_id.encode()).hexdigest()[:12]
+
+
+def user_tag(user_id: str) -> str:
+    """Tag of every flow run of a user."""
+    return f"user:{user_hash(user_id)}"
+
+
+def tier_tag(tier: Tier) -> str:
+    """Tag of every flow run of a tier."""
+    return f"tier:{tier.value}"
+
+
+def record_key(job_id: str) -> str:
+    """Redis hash with what is known of a job: stage, progress, error, timings, files."""
+    return f"video_orchestrator:job:{job_id}"
+
+
+def run_reference_key(user_id: str, run_id: str) -> str:
+    """Redis string that reserves a client's run_id for one job of one user."""
+    return f"video_orchestrator:run:{user_hash(user_id)}:{run_id}"

@@ -1,0 +1,90 @@
+"""The record of a job in Redis: what an app and an operator are told while it runs and afterwards.
+
+Prefect says whether a run lives; the record says how far it is, what it made and why it failed.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from redis.asyncio import Redis
+
+from tabario import names
+
+RECORD_TTL_SECONDS: Final = 7 * 24 * 3600
+
+
+class Stage(StrEnum):
+    """Where a job is. The order of the members is the order of the work."""
+
+    QUEUED = "queued"
+    VOICEOVER = "voiceover"
+    SCENE_PLAN = "scene_plan"
+    IMAGES = "images"
+    MERGE = "merge"
+    PUBLISH = "publish"
+    DONE = "done"
+
+
+class JobFailure(BaseModel):
+    """Why a job ended without a film. `message` is fit for the job's owner."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: Stage
+    code: str
+    reason: str
+    message: str
+
+
+class Film(BaseModel):
+    """The finished film: an MP4 in the media store."""
+
+    model_config = ConfigDict(frozen=True)
+
+    film_key: str
+    byte_count: int
+    duration: float = Field(description="seconds")
+    width: int
+    height: int
+    scenes: int
+
+
+class JobRecord(BaseModel):
+    """What is known of a job. Times are seconds, `progress` runs from 0 to 1."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: UUID
+    stage: Stage = Stage.QUEUED
+    progress: float = 0.0
+    message: str = "Waiting for a worker."
+    seconds_left: float | None = None
+    scenes_total: int | None = None
+    scenes_done: int = 0
+    stage_seconds: dict[Stage, float] = Field(default_factory=dict)
+    failure: JobFailure | None = None
+    film: Film | None = None
+    updated_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+
+
+class JobRecords:
+    """Reads and writes job records. A record lives for `RECORD_TTL_SECONDS` after its last change."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def read(self, job_id: UUID) -> JobRecord | None:
+        """The record, or None when there is none (any more)."""
+        text = await self._redis.get(names.record_key(str(job_id)))
+        return None if text is None else JobRecord.model_validate_json(text)
+
+    async def write(self, record: JobRecord) -> None:
+        """Replaces the job's record."""
+        stamped = record.model_copy(update={"updated_at": datetime.now(UTC)})
+        key = names.record_key(str(record.job_id))
+        await self._redis.set(key, stamped.model_dump_json(), ex=RECORD_TTL_SECONDS)

