@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 
 import pytest
 from redis.asyncio import Redis
@@ -36,3 +36,17 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory, redis_server: Redis
     """One real Prefect server on SQLite for the session."""
     with prefect_running(tmp_path_factory.mktemp("prefect"), redis_server) as server:
         yield server
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fail-on-skip", action="store_true", help="a skipped test fails the run")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """On a machine that has every tool, a skipped test means that one went missing."""
+    report = yield
+    if report.skipped and item.config.getoption("--fail-on-skip"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but every tool must be here: {report.longrepr}"
+    return report

@@ -1,0 +1,45 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$python && break; done)
+
+.PHONY: help demo up test lint format lock clean
+
+help: ## show the commands
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1 \t\2/p' $(MAKEFILE_LIST)
+
+demo: $(VENV)/installed ## make the sample film; the last line is its path
+	@$(BIN)/tabario demo
+
+up: $(VENV)/installed ## start the stack and keep it running
+	@$(BIN)/tabario up
+
+test: lint ## lint and run the tests
+	$(BIN)/pytest
+
+lint: $(VENV)/installed ## types, style, arrows between packages
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/installed ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## write requirements.lock anew from pyproject.toml
+	PATH="$(BIN):$$PATH" uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra dev \
+		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+clean: ## remove the stack's state and all build products, but not .venv
+	rm -rf .tabario build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or 3.12 is needed and neither is on PATH" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked packages into $(VENV) (once; takes a minute or two)."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,5 @@
+"""`python -m tabario.cli`, the same as `tabario`."""
+
+from tabario.cli.main import main
+
+main()

@@ -1,0 +1,126 @@
+"""The command `tabario`. What only one subcommand needs is imported when it runs, so that each starts fast."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
+
+import typer
+from rich.console import Console
+
+from tabario.embedded.stack import Stack
+from tabario.embedded.state import StackDirectory
+from tabario.errors import TabarioError
+from tabario.settings import ApiSettings, CoreSettings, EmbeddedSettings, MetricsSettings, Settings, read_group
+from tabario.tiers import Tier
+
+app = typer.Typer(
+    help="Turns a script into a narrated short video, as a Prefect flow deployment.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+_console = Console(highlight=False)
+_errors = Console(stderr=True, highlight=False)
+
+
+@app.command()
+def up() -> None:
+    """Start the embedded stack and keep it running until Ctrl+C."""
+    from tabario.cli.up import run_stack
+
+    asyncio.run(run_stack(_read_stack(), _console))
+
+
+@app.command()
+def demo() -> None:
+    """Make the sample film, on the running stack or on one of its own; the last line is the film's path."""
+    from tabario.cli.demo import make_sample_film
+
+    film = asyncio.run(make_sample_film(_read_directory(), _read_stack(), _console))
+    sys.stdout.write(f"{film}\n")
+
+
+@app.command()
+def token(
+    user_id: Annotated[str, typer.Option(help="The user, a UUID; a new one when absent.")] = "",
+    tier: Annotated[Tier, typer.Option(help="The user's tier.")] = Tier.STANDARD,
+    hours: Annotated[float, typer.Option(help="How long the token is valid.", min=0.01, max=168)] = 12,
+) -> None:
+    """Print a development token for the stack in this directory."""
+    from tabario.cli.token import development_token
+
+    directory = _read_directory()
+    sys.stdout.write(f"{development_token(directory, user_id=user_id or str(uuid4()), tier=tier, hours=hours)}\n")
+
+
+@app.command()
+def submit(
+    job: Annotated[Path, typer.Argument(help="JSON file with the body of POST /orchestrate/start; - for stdin.")],
+    access_token: Annotated[str, typer.Option("--token", envvar="TABARIO_TOKEN", help="Access token of the user.")],
+    url: Annotated[str, typer.Option(help="Address of the front door.")] = "http://127.0.0.1:8000",
+) -> None:
+    """Post a job and print the reply."""
+    from tabario.cli.front_door import FrontDoor
+
+    async def call(body: str) -> dict[str, Any]:
+        async with FrontDoor(url, access_token) as front_door:
+            return await front_door.start(body)
+
+    body = sys.stdin.read() if str(job) == "-" else job.read_text(encoding="utf-8")
+    _console.print_json(data=asyncio.run(call(body)))
+
+
+@app.command()
+def status(
+    run: Annotated[str, typer.Argument(help="run_id or flow run id.")],
+    access_token: Annotated[str, typer.Option("--token", envvar="TABARIO_TOKEN", help="Access token of the user.")],
+    url: Annotated[str, typer.Option(help="Address of the front door.")] = "http://127.0.0.1:8000",
+) -> None:
+    """Print what is known of a run."""
+    from tabario.cli.front_door import FrontDoor
+
+    async def call() -> dict[str, Any]:
+        async with FrontDoor(url, access_token) as front_door:
+            return await front_door.status(run)
+
+    _console.print_json(data=asyncio.run(call()))
+
+
+@app.command()
+def deploy() -> None:
+    """Register blocks, work pool, work queues and deployments with Prefect; safe to repeat."""
+    from tabario.cli.deployment import deploy as register
+
+    for change in asyncio.run(register(Settings.from_environment())):
+        _console.print(str(change))
+
+
+@app.command()
+def exporter() -> None:
+    """Run the metrics exporter."""
+    from monitoring.__main__ import main as serve
+
+    serve()
+
+
+def _read_directory() -> StackDirectory:
+    return StackDirectory(read_group(CoreSettings).state_dir)
+
+
+def _read_stack() -> Stack:
+    return Stack(_read_directory(), read_group(EmbeddedSettings), read_group(ApiSettings), read_group(MetricsSettings))
+
+
+def main() -> None:
+    """Runs the command line; an expected error is one sentence on stderr and exit code 1."""
+    try:
+        app()
+    except TabarioError as error:
+        _errors.print(f"tabario: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
