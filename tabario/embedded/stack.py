@@ -136,6 +136,8 @@ class Stack:
             "TABARIO_PREFECT_ONE_WRITER": "true",
             "TABARIO_API_HOST": LOOPBACK,
             "TABARIO_API_PORT": str(self._ports.api),
+            "TABARIO_API_PUBLIC_URL": f"http://{LOOPBACK}:{self._ports.api}",
+            "TABARIO_METRICS_DIRECTORY": str(root / "metrics"),
             "TABARIO_EXPORTER_HOST": LOOPBACK,
             "TABARIO_EXPORTER_PORT": str(self._ports.exporter),
             "PREFECT_API_URL": f"http://{LOOPBACK}:{self._ports.prefect}/api",
