@@ -1,0 +1,75 @@
+"""The client of one ComfyUI server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Final, Self
+from uuid import UUID
+
+import httpx
+
+from tabario.clients.comfyui.graph import Graph
+from tabario.clients.comfyui.painting import Order, Painting, Patience, cancel_prompt
+from tabario.clients.comfyui.replies import SystemStats
+from tabario.clients.comfyui.routes import Observe, Routes, unobserved
+from tabario.clients.comfyui.wakeups import WakeUps
+from tabario.clients.comfyui.watchdog import HeadWatch
+
+_HTTP_TIMEOUT: Final = httpx.Timeout(30, connect=5)
+
+
+class ComfyUIClient:
+    """An async context manager. One client serves any number of pictures at once.
+
+    `patience` says how long to wait for what; `observe` is told of every HTTP exchange.
+    """
+
+    def __init__(self, url: str, *, patience: Patience, observe: Observe = unobserved) -> None:
+        self._http = httpx.AsyncClient(base_url=url, timeout=_HTTP_TIMEOUT, trust_env=False)
+        self._routes = Routes(self._http, observe)
+        self._wakeups = WakeUps(url)
+        self._watch = HeadWatch(patience.image)
+        self._patience = patience
+        self._resources = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._resources.enter_async_context(self._http)
+        await self._resources.enter_async_context(self._wakeups.listening())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._resources.__aexit__(kind, error, traceback)
+
+    async def paint(self, graph: Graph, *, prompt_id: UUID, extra_data: Mapping[str, str]) -> bytes:
+        """The bytes of the one picture that the graph makes.
+
+        A prompt of that id which the server has queued, runs or has finished is adopted, so the same call after a
+        crash pays nothing twice. A new attempt needs a new id and a new `filename_prefix` in the graph. Cancelling
+        the call takes the prompt off the server, unless `extra_data` shows that it was sent for another job.
+        Raises ImageFailed, ImageTimedOut, or RetryLater when the server is away or stuck.
+        """
+        order = Order(str(prompt_id), graph, extra_data)
+        painting = Painting(
+            order, routes=self._routes, wakeups=self._wakeups, watch=self._watch, patience=self._patience
+        )
+        return await painting.finish()
+
+    async def cancel(self, prompt_id: UUID) -> None:
+        """Removes the prompt from the queue or stops it; does nothing when it is neither. Raises RetryLater."""
+        await cancel_prompt(self._routes, str(prompt_id))
+
+    async def upload_image(self, name: str, data: bytes) -> str:
+        """Stores an input picture; returns what a LoadImage node takes. Raises ImageFailed or RetryLater."""
+        return (await self._routes.upload(name, data)).reference
+
+    async def system_stats(self) -> SystemStats:
+        """Version and devices. Raises RetryLater."""
+        return await self._routes.system_stats()
+
+    async def object_info(self) -> dict[str, dict[str, Any]]:
+        """Every node class that the server knows, by name. Raises RetryLater."""
+        return await self._routes.object_info()
