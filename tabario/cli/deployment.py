@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient, get_client
@@ -189,6 +189,6 @@ async def _compare_deployment(client: PrefectClient, desired: RunnerDeployment) 
     except ObjectNotFound:
         return Outcome.CREATED
     same_fields = all(getattr(saved, field) == getattr(desired, field) for field in _DEPLOYMENT_FIELDS)
-    schema: ParameterSchema = parameter_schema(generate_video)
+    schema = cast("ParameterSchema", parameter_schema(generate_video))
     same_schema = saved.parameter_openapi_schema == schema.model_dump(exclude_unset=True)
     return Outcome.UNCHANGED if same_fields and same_schema else Outcome.UPDATED

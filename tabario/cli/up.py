@@ -30,6 +30,7 @@ class ConsoleListener:
 async def run_stack(stack: Stack, console: Console) -> None:
     """Runs the stack until SIGINT or SIGTERM."""
     cancel_on_signals()
+    console.print("Starting the stack. The first start prepares Prefect's database and takes longest.")
     try:
         async with stack.running(ConsoleListener(console)) as running:
             _print_addresses(running, console)

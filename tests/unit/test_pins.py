@@ -38,7 +38,8 @@ def test_lock_names_no_address() -> None:
 
 
 def test_every_direct_dependency_says_why_it_is_there() -> None:
-    block = re.search(r"^dependencies = \[.*?^\[project.scripts\]", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
+    text = (ROOT / "pyproject.toml").read_text()
+    block = re.search(r"^dependencies = \[.*?^\[project.scripts\]", text, re.MULTILINE | re.DOTALL)
     assert block is not None
     lines = [line for line in block.group().splitlines() if re.match(r'\s+"', line)]
     assert lines

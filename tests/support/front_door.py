@@ -1,0 +1,147 @@
+"""The front door in the test's own process: real Redis and media store, Prefect and slots in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from api.app import create_app
+from api.outcomes import Outcomes
+from api.references import RunReferences
+from api.services import Services
+from api.submission import Submission
+from api.views import RunViews
+from tabario.clients.store import MediaStore
+from tabario.metrics.ledger import MetricsLedger
+from tabario.metrics.recorder import RedisRecorder
+from tabario.metrics.spool import Spool
+from tabario.queue import JobQueue
+from tabario.records import JobRecords
+from tabario.settings import (
+    ApiSettings,
+    AuthSettings,
+    ComfyUISettings,
+    CoreSettings,
+    Environment,
+    MediaSettings,
+    MetricsScope,
+    MetricsSettings,
+    PrefectSettings,
+    RedisSettings,
+    Settings,
+    SlotSettings,
+    VoiceSettings,
+)
+from tabario.slots.gate import Gate
+from tabario.tiers import Tier
+from tests.support.runs import InMemoryAdmission, InMemoryPrefect
+from tests.support.tokens import KEY, USER, token
+
+
+def front_door_settings(directory: Path, *, redis_url: str, prefect_url: str, **api: Any) -> Settings:  # noqa: ANN401 - any setting
+    """Settings of a development front door whose files lie in `directory`."""
+    return Settings(
+        core=CoreSettings(environment=Environment.DEVELOPMENT, state_dir=directory),
+        redis=RedisSettings(url=SecretStr(redis_url)),
+        prefect=PrefectSettings(url=prefect_url, one_writer=True),
+        comfyui=ComfyUISettings(url="http://127.0.0.1:1"),
+        voice=VoiceSettings(),
+        media=MediaSettings(root=directory / "media"),
+        slots=SlotSettings(),
+        auth=AuthSettings.model_validate({"development_key": KEY}),
+        api=ApiSettings(**api),
+        metrics=MetricsSettings.model_validate({"scope": MetricsScope.PROCESS, "directory": directory / "metrics"}),
+    )
+
+
+@dataclass(frozen=True)
+class FrontDoor:
+    """A running front door and the parts behind it."""
+
+    app: FastAPI
+    prefect: InMemoryPrefect
+    admission: InMemoryAdmission
+    gate: Gate
+    records: JobRecords
+    queue: JobQueue
+    films: MediaStore
+    ledger: MetricsLedger
+    outcomes: Outcomes
+    anonymous: httpx.AsyncClient
+
+    @asynccontextmanager
+    async def client(self, *, user_id: str = USER, tier: Tier = Tier.STANDARD) -> AsyncIterator[httpx.AsyncClient]:
+        """A client with a user's token."""
+        headers = {"Authorization": f"Bearer {token(user_id=user_id, tier=tier)}"}
+        async with httpx.AsyncClient(transport=_transport(self.app), base_url="http://door", headers=headers) as client:
+            yield client
+
+
+@asynccontextmanager
+async def front_door(
+    redis: Redis,
+    directory: Path,
+    *,
+    gate_open: bool = True,
+    **api: Any,  # noqa: ANN401 - any setting
+) -> AsyncIterator[FrontDoor]:
+    """Opens a front door, by default with a gate that a keeper has just opened. `api` are settings of its own."""
+    settings = front_door_settings(
+        directory, redis_url="redis://127.0.0.1:1", prefect_url="http://127.0.0.1:1/api", **api
+    )
+    prefect, admission = InMemoryPrefect(), InMemoryAdmission(settings.slots)
+    gate = Gate(redis, seconds=settings.slots.gate)
+    if gate_open:
+        await gate.open(since=0)
+    records, queue, films = JobRecords(redis), JobQueue(redis), MediaStore(settings.media.root)
+    ledger = MetricsLedger(redis)
+    recorder = RedisRecorder(ledger, Spool(settings.metrics.directory))
+
+    @asynccontextmanager
+    async def services(_: Settings) -> AsyncIterator[Services]:
+        yield Services(
+            runs=prefect,
+            submission=Submission(
+                admission=admission,
+                runs=prefect,
+                references=RunReferences(redis),
+                queue=queue,
+                records=records,
+                recorder=recorder,
+            ),
+            records=records,
+            views=RunViews(records),
+            films=films,
+            gate=gate,
+            slots=settings.slots,
+        )
+
+    app = create_app(settings, services=services)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=_transport(app), base_url="http://door") as anonymous,
+    ):
+        yield FrontDoor(
+            app=app,
+            prefect=prefect,
+            admission=admission,
+            gate=gate,
+            records=records,
+            queue=queue,
+            films=films,
+            ledger=ledger,
+            outcomes=Outcomes(queue=queue, records=records, recorder=recorder),
+            anonymous=anonymous,
+        )
+
+
+def _transport(app: FastAPI) -> httpx.ASGITransport:
+    return httpx.ASGITransport(app)
