@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     AliasChoices,
     AwareDatetime,
     BaseModel,
@@ -23,6 +24,7 @@ from pydantic import (
 
 from tabario.formats import FrameSize, Resolution, VideoFormat, frame_size
 from tabario.languages import LANGUAGES
+from tabario.script import tokens
 from tabario.styles import DEFAULT_STYLE, STYLES
 from tabario.tiers import Tier
 
@@ -34,8 +36,25 @@ IMAGE_SIDE_STEP: Final = 8
 
 RunId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 UserId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
-ShortText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-PromptText = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000)]
+
+
+def _without_control_characters(text: str) -> str:
+    """PostgreSQL stores no NUL, and no reader of a prompt expects the others."""
+    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\r\t" for c in text):
+        raise ValueError("must not contain control characters")
+    return text
+
+
+ShortText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(_without_control_characters),
+]
+PromptText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000),
+    AfterValidator(_without_control_characters),
+]
 ImageSide = Annotated[int, Field(ge=MIN_IMAGE_SIDE, le=MAX_IMAGE_SIDE, multiple_of=IMAGE_SIDE_STEP)]
 
 
@@ -85,10 +104,8 @@ class JobSpec(BaseModel):
 
     @field_validator("script", "caption")
     @classmethod
-    def _no_control_characters(cls, text: str) -> str:
-        if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\r\t" for c in text):
-            raise ValueError("must not contain control characters")
-        return text
+    def _has_no_control_characters(cls, text: str) -> str:
+        return _without_control_characters(text)
 
     @field_validator("language")
     @classmethod
@@ -108,6 +125,13 @@ class JobSpec(BaseModel):
     def _has_both_sides_or_neither(self) -> Self:
         if (self.image_width is None) != (self.image_height is None):
             raise ValueError("image_width and image_height go together: give both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_word_for_each_prompt(self) -> Self:
+        words = len(tokens(self.script))
+        if len(self.prompts) > words:
+            raise ValueError(f"prompts: there are {len(self.prompts)} for {words} spoken words; send at most one a word")
         return self
 
     @property

@@ -1,0 +1,49 @@
+"""Opens the voice engine that the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import httpx
+
+from tabario.clients.ffmpeg import FFmpeg
+from tabario.clients.voice.clone import CloneEngine
+from tabario.clients.voice.espeak import EspeakEngine
+from tabario.clients.voice.http import VoiceService
+from tabario.clients.voice.openai import OpenAIEngine
+from tabario.clients.voice.speech import VoiceEngine
+from tabario.errors import ConfigurationError
+from tabario.settings import VoiceEngineName, VoiceSettings
+
+_CONNECT_SECONDS: Final = 10.0
+
+
+@asynccontextmanager
+async def open_voice(settings: VoiceSettings, ffmpeg: FFmpeg) -> AsyncIterator[VoiceEngine]:
+    """The configured engine, for as long as the block runs. Raises ConfigurationError when a setting is missing."""
+    if settings.engine is VoiceEngineName.ESPEAK:
+        yield EspeakEngine(ffmpeg)
+        return
+    async with _open_client(settings) as client:
+        service = VoiceService(client, timeout=settings.timeout)
+        match settings.engine:
+            case VoiceEngineName.OPENAI:
+                yield OpenAIEngine(service, ffmpeg, model=settings.model, voice=settings.voice)
+            case VoiceEngineName.CLONE:
+                yield CloneEngine(service, ffmpeg)
+
+
+def _open_client(settings: VoiceSettings) -> httpx.AsyncClient:
+    if not settings.url:
+        raise ConfigurationError(
+            f"Set TABARIO_VOICE_URL to the address of the voice service: the voice engine {settings.engine.value!r} "
+            "needs one."
+        )
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    return httpx.AsyncClient(
+        base_url=settings.url,
+        headers={"Authorization": f"Bearer {key}"} if key else None,
+        timeout=httpx.Timeout(settings.timeout, connect=_CONNECT_SECONDS),
+    )

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tabario.errors import InvalidInput
+from tabario.film.alignment import align
+from tabario.film.plan import LONGEST_SECONDS, SHORTEST_SECONDS, plan_scenes
+from tabario.jobs import JobSpec, ScenePrompt
+from tabario.scenes import Scene, Word
+from tabario.script import tokens
+from tabario.styles import STYLES
+
+USER = "11111111-1111-1111-1111-111111111111"
+OTHER_USER = "22222222-2222-2222-2222-222222222222"
+SECONDS_PER_WORD = 0.4
+
+
+def plan(
+    script: str, *prompts: str, seconds_per_word: float = SECONDS_PER_WORD, style: str = "default", user: str = USER
+) -> tuple[Scene, ...]:
+    spec = JobSpec(
+        script=script,
+        caption="",
+        image_style=style,
+        prompts=tuple(ScenePrompt(image_prompt=prompt) for prompt in prompts),
+    )
+    words = tuple(
+        Word(text=token.text, start=n * seconds_per_word, end=(n + 1) * seconds_per_word)
+        for n, token in enumerate(tokens(spec.script))
+    )
+    return plan_scenes(spec, words, len(words) * seconds_per_word, user_id=user)
+
+
+def sentence(words: int) -> str:
+    return " ".join(["Word", *["word"] * (words - 1)]) + "."
+
+
+scripts = st.lists(
+    st.lists(st.sampled_from(["a", "word", "extraordinary", "3.50", "—", "Dr.", "so,", "今日は。", "🎉"]), max_size=30),
+    max_size=12,
+).map(lambda parts: "Start " + ". ".join(" ".join(part) for part in parts))
+durations = st.floats(min_value=0.05, max_value=600)
+
+
+def assert_covers(scenes: tuple[Scene, ...], script: str, duration: float) -> None:
+    assert [scene.index for scene in scenes] == list(range(1, len(scenes) + 1))
+    assert scenes[0].start == 0.0
+    assert scenes[-1].end == duration
+    assert all(before.end == after.start for before, after in pairwise(scenes))
+    assert all(scene.end > scene.start and scene.text for scene in scenes)
+    assert "".join("".join(scene.text.split()) for scene in scenes) == "".join(script.split())
+    assert all(0 <= scene.seed < 2**32 for scene in scenes)
+
+
+@given(scripts, durations)
+def test_scenes_cover_the_film_and_every_word_once(script: str, duration: float) -> None:
+    spec = JobSpec(script=script, caption="")
+    scenes = plan_scenes(spec, align(spec.script, duration), duration, user_id=USER)
+    assert_covers(scenes, spec.script, duration)
+
+
+@given(scripts, durations, st.integers(min_value=1, max_value=60))
+def test_explicit_prompts_make_as_many_scenes_or_are_refused(script: str, duration: float, count: int) -> None:
+    prompts = tuple(ScenePrompt(image_prompt=f"prompt {n}") for n in range(count))
+    spec = JobSpec(script=script, caption="", prompts=prompts)
+    words = align(spec.script, duration)
+    if count > len(words):
+        with pytest.raises(InvalidInput):
+            plan_scenes(spec, words, duration, user_id=USER)
+    else:
+        scenes = plan_scenes(spec, words, duration, user_id=USER)
+        assert len(scenes) == count
+        assert_covers(scenes, spec.script, duration)
+
+
+@given(st.lists(st.integers(min_value=3, max_value=60), min_size=3, max_size=30))
+def test_scenes_of_ordinary_speech_last_a_pleasant_time(lengths: list[int]) -> None:
+    scenes = plan(" ".join(sentence(length) for length in lengths))
+    assert all(SHORTEST_SECONDS - 1e-6 <= scene.end - scene.start <= LONGEST_SECONDS + 1e-6 for scene in scenes)
+
+
+@given(st.lists(st.floats(min_value=0, max_value=20), min_size=8, max_size=8))
+def test_words_at_the_same_moment_make_no_empty_scene(starts: list[float]) -> None:
+    words = [Word(text="word", start=start, end=start) for start in sorted(starts)]
+    spec = JobSpec(script=" ".join(["word."] * 8), caption="")
+    assert_covers(plan_scenes(spec, words, 20.0, user_id=USER), spec.script, 20.0)
+
+
+def test_sentences_of_good_length_are_a_scene_each() -> None:
+    scenes = plan(" ".join(sentence(12) for _ in range(4)))
+    assert [scene.text for scene in scenes] == [sentence(12)] * 4
+
+
+def test_short_sentences_share_a_scene() -> None:
+    scenes = plan(" ".join(sentence(3) for _ in range(8)))
+    assert [scene.text for scene in scenes] == [" ".join([sentence(3)] * 4)] * 2
+
+
+def test_a_long_sentence_is_split_at_a_clause() -> None:
+    first, second = (
+        "This is the first half of a sentence that goes on,",
+        "and this is the other half of it until its end.",
+    )
+    assert [scene.text for scene in plan(f"{first} {second}", seconds_per_word=0.45)] == [first, second]
+
+
+def test_a_short_script_is_one_scene() -> None:
+    assert [scene.text for scene in plan("Hello.")] == ["Hello."]
+
+
+def test_scenes_begin_with_a_word() -> None:
+    scenes = plan(" ".join(sentence(n) for n in (7, 11, 5, 23)))
+    assert all(
+        scene.start / SECONDS_PER_WORD == pytest.approx(round(scene.start / SECONDS_PER_WORD)) for scene in scenes
+    )
+
+
+def test_explicit_scenes_end_with_a_sentence_that_is_near() -> None:
+    scenes = plan(f"{sentence(9)} {sentence(11)} {sentence(10)}", "one", "two", "three")
+    assert [scene.text for scene in scenes] == [sentence(9), sentence(11), sentence(10)]
+
+
+def test_explicit_scenes_share_one_sentence_evenly() -> None:
+    scenes = plan(sentence(12), "one", "two", "three")
+    assert [len(scene.text.split()) for scene in scenes] == [4, 4, 4]
+
+
+def test_explicit_prompts_get_the_style_too() -> None:
+    (scene,) = plan("A few words.", "a red fox", style="anime")
+    assert scene.image_prompt == f"a red fox, {STYLES['anime'].prompt}"
+
+
+def test_spoken_words_become_a_clean_prompt() -> None:
+    (scene,) = plan("“Look,   a fox!” 🦊", style="photo")
+    assert scene.image_prompt == f"Look, a fox, {STYLES['photo'].prompt}"
+
+
+def test_seeds_are_the_same_for_the_same_scene_and_differ_otherwise() -> None:
+    script = " ".join([sentence(12)] * 2)
+    first, second = plan(script)
+    assert plan(script) == (first, second)
+    seeds = {first.seed, second.seed, plan(script, user=OTHER_USER)[0].seed, plan(script, style="anime")[0].seed}
+    assert len(seeds) == 4
