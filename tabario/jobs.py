@@ -7,7 +7,7 @@ operators and keeps it, so it never holds a token, a key or a secret.
 from __future__ import annotations
 
 import unicodedata
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from pydantic import (
@@ -18,8 +18,8 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from tabario.formats import FrameSize, Resolution, VideoFormat, frame_size
@@ -88,7 +88,9 @@ class JobSpec(BaseModel):
         description="Name of a picture style.",
     )
     image_width: ImageSide | None = Field(default=None, description="Pixels; both or neither side.")
-    image_height: ImageSide | None = Field(default=None, description="Pixels; both or neither side.")
+    image_height: ImageSide | None = Field(
+        default=None, validate_default=True, description="Pixels; both or neither side."
+    )
     video_format: VideoFormat = VideoFormat.PORTRAIT
     target_resolution: Resolution = Resolution.P720
     voice_id: ShortText | None = Field(default=None, description="A voice of the configured voice engine.")
@@ -121,18 +123,22 @@ class JobSpec(BaseModel):
             raise ValueError(f"is not known; use one of: {', '.join(STYLES)}")
         return style
 
-    @model_validator(mode="after")
-    def _has_both_sides_or_neither(self) -> Self:
-        if (self.image_width is None) != (self.image_height is None):
-            raise ValueError("image_width and image_height go together: give both or neither")
-        return self
+    @field_validator("prompts")
+    @classmethod
+    def _has_a_word_for_each_prompt(
+        cls, prompts: tuple[ScenePrompt, ...], info: ValidationInfo
+    ) -> tuple[ScenePrompt, ...]:
+        words = len(tokens(info.data.get("script", "")))
+        if words and len(prompts) > words:
+            raise ValueError(f"must not be more than the script has words; send at most {words}")
+        return prompts
 
-    @model_validator(mode="after")
-    def _has_a_word_for_each_prompt(self) -> Self:
-        words = len(tokens(self.script))
-        if len(self.prompts) > words:
-            raise ValueError(f"prompts: there are {len(self.prompts)} for {words} spoken words; send at most one a word")
-        return self
+    @field_validator("image_height")
+    @classmethod
+    def _goes_with_image_width(cls, height: int | None, info: ValidationInfo) -> int | None:
+        if "image_width" in info.data and (info.data["image_width"] is None) != (height is None):
+            raise ValueError("goes with image_width; send both or neither")
+        return height
 
     @property
     def frame_size(self) -> FrameSize:
