@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import Final
+from uuid import UUID
 
 from tabario.tiers import Tier
 
@@ -21,11 +22,22 @@ REDIS_BLOCK: Final = "tabario"
 
 QUEUE_KEY: Final = "video_orchestrator:queue"
 METRICS_KEY: Final = "video_orchestrator:metrics"
+KEEPER_LOCK_KEY: Final = "video_orchestrator:keeper:lock"
+KEEPER_FENCE_KEY: Final = "video_orchestrator:keeper:fence"
+KEEPER_FRESH_KEY: Final = "video_orchestrator:keeper:fresh"
+KEEPER_SWEPT_KEY: Final = "video_orchestrator:keeper:swept"
+CLAIMS_KEY: Final = "video_orchestrator:claims"
+
+LEASE_LABEL: Final = "tabario.lease"
+JOB_LABEL: Final = "tabario.job"
+TIER_LABEL: Final = "tabario.tier"
+
+SLOT_LIMIT_PREFIX: Final = "tabario-user-"
 
 
 def slot_limit(user_id: str) -> str:
     """Name of the user's global concurrency limit in Prefect."""
-    return f"tabario-user-{user_id}"
+    return f"{SLOT_LIMIT_PREFIX}{user_id}"
 
 
 def workflow_id(user_id: str, run_id: str) -> str:
@@ -56,3 +68,38 @@ def record_key(job_id: str) -> str:
 def run_reference_key(user_id: str, run_id: str) -> str:
     """Redis string that reserves a client's run_id for one job of one user."""
     return f"video_orchestrator:run:{user_hash(user_id)}:{run_id}"
+
+
+def metrics_event_key(event_id: str) -> str:
+    """Redis string that remembers for a day that an event was counted."""
+    return f"video_orchestrator:metrics:event:{event_id}"
+
+
+def release_key(lease_id: UUID) -> str:
+    """Redis string that elects the one who releases a lease."""
+    return f"video_orchestrator:release:{lease_id}"
+
+
+def mending_key(limit: str) -> str:
+    """Redis string that closes one limit to new claims while its count is repaired."""
+    return f"video_orchestrator:mending:{limit}"
+
+
+def ending_key(flow_run_id: UUID) -> str:
+    """Redis string that elects the one who settles an ended run."""
+    return f"video_orchestrator:ending:{flow_run_id}"
+
+
+def ended_key(flow_run_id: UUID) -> str:
+    """Redis set of what has been done since a run ended."""
+    return f"video_orchestrator:ended:{flow_run_id}"
+
+
+def resumes_key(flow_run_id: UUID) -> str:
+    """Redis counter of how often a run was resumed after a crash."""
+    return f"video_orchestrator:resumes:{flow_run_id}"
+
+
+def beat_key(flow_run_id: UUID) -> str:
+    """Redis counter that a flow's process raises as long as it lives."""
+    return f"video_orchestrator:beat:{flow_run_id}"

@@ -1,0 +1,242 @@
+"""The keeper of the slots: renews the leases of runs that live, and settles those that ended.
+
+One keeper leads among the replicas of the front door. Events tell it of an ended run at once; a sweep every few
+seconds makes sure.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import anyio
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from tabario import names
+from tabario.clients.prefect.models import Run
+from tabario.clients.prefect.runs import PrefectApi
+from tabario.settings import SlotSettings
+from tabario.slots.audit import Audit, Mended
+from tabario.slots.claims import Claimant, Claims
+from tabario.slots.clock import Clock, utc_now
+from tabario.slots.endings import EndedHook, Endings
+from tabario.slots.gate import Gate
+from tabario.slots.leader import Leader
+from tabario.slots.liveness import Liveness
+from tabario.slots.release import Releaser
+from tabario.slots.resume import Resumer
+
+RENEWALS_AT_ONCE: Final = 8
+OVERLAP: Final = timedelta(seconds=120)  # runs that ended so long before the last pass are looked at again
+PASS_SECONDS: Final = 7 * 24 * 3600
+FOLLOWER_SECONDS: Final = 1.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PassReport:
+    """What one pass saw and did, in runs; `freed` and `counted` are slots whose count was wrong."""
+
+    live: int
+    renewed: int
+    lost: int
+    settled: int
+    unsettled: int
+    resumed: int
+    declared_dead: int
+    freed: int
+    counted: int
+    reclaimed: int
+    cancelled: int
+
+
+class Keeper:
+    """Keeps every slot honest. `run` it as a task of each replica.
+
+    `hints` yields ids of flow runs that ended. Each of `on_ended` is called once for a job, after its slot was freed;
+    a hook that fails is called again. `on_pass` gets the report of each good pass. `redis` decodes its answers.
+    """
+
+    def __init__(  # noqa: PLR0913 - its collaborators
+        self,
+        prefect: PrefectApi,
+        redis: Redis,
+        settings: SlotSettings,
+        *,
+        hints: Callable[[], AsyncIterator[UUID]],
+        on_ended: Sequence[EndedHook] = (),
+        on_pass: Callable[[PassReport], Awaitable[None]] | None = None,
+        clock: Clock = utc_now,
+    ) -> None:
+        self._prefect = prefect
+        self._redis = redis
+        self._settings = settings
+        self._hints = hints
+        self._on_pass = on_pass
+        self._clock = clock
+        bookkeeping = anyio.Lock()
+        self._leader = Leader(redis)
+        self._gate = Gate(redis, seconds=settings.gate)
+        self._claims = Claims(redis, lease_seconds=settings.claim_lease, clock=clock)
+        releaser = Releaser(redis, prefect.leases, self._claims)
+        self._endings = Endings(redis, releaser, on_ended, bookkeeping=bookkeeping)
+        self._resumer = Resumer(prefect, redis, resumes=settings.resumes, clock=clock)
+        self._liveness = Liveness(redis, settings, clock=clock)
+        claimant = Claimant(self._claims, prefect.leases)
+        self._audit = Audit(
+            prefect, self._claims, claimant, self._leader, settings, bookkeeping=bookkeeping, clock=clock
+        )
+
+    async def run(self) -> None:
+        """Keeps the slots until cancelled; then lets another replica take over at once."""
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._bid)
+                group.start_soon(self._listen)
+                group.start_soon(self._sweep_on)
+        finally:
+            with anyio.move_on_after(2, shield=True):
+                await self._leader.step_down()
+
+    async def is_fresh(self) -> bool:
+        """Whether a keeper of any replica has done its work lately, so that jobs may be let in."""
+        return await self._gate.is_open()
+
+    async def lead(self) -> bool:
+        """Bids for the lead, or keeps it; says whether this keeper leads."""
+        return await self._leader.hold()
+
+    async def _bid(self) -> None:
+        while True:
+            try:
+                await self.lead()
+            except RedisError as error:
+                log.warning("Redis does not answer the keeper (%s).", type(error).__name__)
+            await anyio.sleep(self._leader.seconds / 3)
+
+    async def _sweep_on(self) -> None:
+        while True:
+            if not self._leader.is_leading:
+                self._liveness.forget()
+                await anyio.sleep(min(FOLLOWER_SECONDS, self._settings.sweep))
+                continue
+            try:
+                await self.sweep()
+            except Exception:  # the keeper must outlive every fault of one pass
+                log.exception("A pass of the keeper failed; the next one tries again.")
+                self._liveness.forget()
+            await anyio.sleep(self._settings.sweep)
+
+    async def _listen(self) -> None:
+        async for flow_run_id in self._hints():
+            if self._leader.is_leading:
+                try:
+                    await self.look_at(flow_run_id)
+                except Exception:  # a hint is only a hint: the sweep will see the run
+                    log.exception("An ended run could not be settled at once; the sweep tries again.")
+
+    async def look_at(self, flow_run_id: UUID) -> None:
+        """Settles a run if it has ended for good."""
+        run = await self._prefect.read_run(flow_run_id)
+        if run is not None and run.state.terminal and not await self._resumer.may_resume(run):
+            await self._endings.settle(run)
+
+    async def sweep(self) -> PassReport:
+        """One pass over all runs. Raises NotLeading, and RetryLater or RedisError when it could not renew leases."""
+        began = self._clock()
+        await self._leader.confirm()
+        live = await self._prefect.live_runs()
+        resumable, over = await self._ended()
+        lost = await self._renew([*live, *resumable])
+        await self._gate.open(since=(self._clock() - began).total_seconds())
+        await self._claims.strike_seen((run.limit, str(run.lease_id)) for run in live)
+
+        unsettled = [run for run in over if not await self._try("settled", self._endings.settle, run)]
+        resumed = [run for run in resumable if await self._try("resumed", self._resumer.resume, run)]
+        dead = await self._declare_dead(live)
+        mended = await self._mend(live, lost, [*resumable, *unsettled])
+        if not unsettled:
+            await self._redis.set(names.KEEPER_SWEPT_KEY, began.timestamp(), ex=PASS_SECONDS)
+        report = PassReport(
+            live=len(live),
+            renewed=len(live) + len(resumable) - len(lost),
+            lost=len(lost),
+            settled=len(over) - len(unsettled),
+            unsettled=len(unsettled),
+            resumed=len(resumed),
+            declared_dead=dead,
+            freed=sum(one.freed for one in mended),
+            counted=sum(one.counted for one in mended),
+            reclaimed=sum(one.reclaimed for one in mended),
+            cancelled=sum(one.cancelled for one in mended),
+        )
+        if self._on_pass is not None:
+            await self._on_pass(report)
+        return report
+
+    async def _ended(self) -> tuple[list[Run], list[Run]]:
+        """The ended runs that are not settled: those to be resumed, which keep their slots, and those that are over."""
+        recent = await self._prefect.ended_runs(await self._since())
+        ended = [run for run in recent if not await self._endings.is_settled(run)]
+        resumable = [run for run in ended if await self._resumer.may_resume(run)]
+        return resumable, [run for run in ended if run not in resumable]
+
+    async def _since(self) -> datetime:
+        """From when on ended runs are looked at: a little before the last good pass."""
+        last = await self._redis.get(names.KEEPER_SWEPT_KEY)
+        if last is None:  # a new or emptied Redis: older leases have run out by themselves
+            return self._clock() - timedelta(seconds=self._settings.run_lease)
+        return datetime.fromtimestamp(float(last), UTC) - OVERLAP
+
+    async def _renew(self, runs: Iterable[Run]) -> list[Run]:
+        """Renews the lease of each run; returns the runs that have none any more."""
+        lost: list[Run] = []
+        turns = anyio.CapacityLimiter(RENEWALS_AT_ONCE)
+
+        async def renew(run: Run) -> None:
+            async with turns:
+                if not await self._prefect.leases.renew(run.lease_id, seconds=self._settings.run_lease):
+                    lost.append(run)
+
+        async with anyio.create_task_group() as group:
+            for run in runs:
+                group.start_soon(renew, run)
+        return lost
+
+    async def _try(self, deed: str, act: Callable[[Run], Awaitable[bool]], run: Run) -> bool:
+        """Acts on one run; a failure must not keep the others waiting."""
+        try:
+            await self._leader.confirm()
+            return await act(run)
+        except Exception:  # whatever fails here is one run's matter, and is tried again by the next pass
+            log.exception("%s could not be %s.", run.flow_run_id, deed)
+            return False
+
+    async def _declare_dead(self, live: Sequence[Run]) -> int:
+        verdicts = {verdict.run.flow_run_id: verdict for verdict in await self._liveness.look(live)}
+
+        async def end(run: Run) -> bool:
+            verdict = verdicts[run.flow_run_id]
+            log.warning("%s is declared %s: %s", run.flow_run_id, verdict.state, verdict.reason)
+            return await self._prefect.end_run(run, verdict.state, verdict.reason)
+
+        ended = [await self._try("declared dead", end, verdict.run) for verdict in verdicts.values()]
+        return sum(ended)
+
+    async def _mend(self, live: Sequence[Run], lost: Sequence[Run], unsettled: Sequence[Run]) -> list[Mended]:
+        held: dict[str, frozenset[UUID]] = {}
+        waiting: dict[str, frozenset[UUID]] = {}
+        for run in (*live, *unsettled):
+            held[run.limit] = held.get(run.limit, frozenset()) | {run.lease_id}
+        for run in unsettled:
+            waiting[run.limit] = waiting.get(run.limit, frozenset()) | {run.lease_id}
+        suspects = await self._audit.suspects(held) | {run.limit for run in lost}
+        mended = [await self._audit.mend(limit, waiting.get(limit, frozenset())) for limit in sorted(suspects)]
+        await self._claims.strike_overdue(suspects)
+        return mended

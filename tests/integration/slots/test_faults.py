@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from tabario import names
+from tabario.clients.prefect import OutcomeUnknown, Run
+from tabario.clients.prefect.http import PrefectHttp
+from tabario.clients.prefect.leases import Leases
+from tabario.errors import SlotsFull
+from tabario.settings import SlotSettings
+from tabario.slots.admission import Admission
+from tabario.slots.heartbeat import beating
+from tabario.slots.keeper import Keeper
+from tabario.tiers import Tier
+from tests.integration.slots.conftest import Ears, StartRun
+from tests.support.orchestrator import Orchestrator, SettableClock, new_user
+from tests.support.servers import RedisServer
+from tests.support.waiting import eventually
+
+
+class DeafTransport(httpx.AsyncHTTPTransport):
+    """Sends each request to the real server and loses the reply."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        await response.aread()
+        await response.aclose()
+        raise httpx.ReadTimeout("lost", request=request)
+
+
+async def forget_lease(redis_server: RedisServer, lease_id: UUID) -> None:
+    """What a Redis that loses its data does to a lease: the count in Prefect's database stays."""
+    async with Redis.from_url(redis_server.url) as prefects_own:
+        gone = await prefects_own.delete(f"prefect:concurrency:lease:{lease_id}")
+        assert gone == 1
+
+
+async def test_a_run_whose_lease_was_forgotten_keeps_its_slot(
+    keeper: Keeper,
+    start: StartRun,
+    orchestrator: Orchestrator,
+    admission: Admission,
+    redis_server: RedisServer,
+) -> None:
+    user_id = new_user()
+    run = await start(user_id)
+    await forget_lease(redis_server, run.lease_id)
+    report = await keeper.sweep()
+    assert (report.lost, report.reclaimed, report.cancelled) == (1, 1, 0)
+    assert await orchestrator.active_slots(user_id) == 1
+    assert await orchestrator.state_of(run) == "Scheduled"
+    with pytest.raises(SlotsFull):
+        await admission.admit(user_id, Tier.STANDARD)
+    assert (await keeper.sweep()).lost == 0
+    await orchestrator.set_state(run, "COMPLETED")
+    await keeper.sweep()
+    assert await orchestrator.active_slots(user_id) == 0
+
+
+async def test_a_run_whose_lease_ran_out_claims_a_new_one(
+    keeper: Keeper, start: StartRun, orchestrator: Orchestrator
+) -> None:
+    user_id = new_user()
+    run = await start(user_id)
+    await orchestrator.prefect.leases.release(run.lease_id)
+    assert (await keeper.sweep()).reclaimed == 1
+    assert await orchestrator.active_slots(user_id) == 1
+
+
+async def test_a_run_is_cancelled_only_when_its_slot_was_sold_again(
+    keeper: Keeper, start: StartRun, orchestrator: Orchestrator
+) -> None:
+    user_id = new_user()
+    first = await start(user_id)
+    await orchestrator.prefect.leases.release(first.lease_id)
+    second = await start(user_id)
+    report = await keeper.sweep()
+    assert report.cancelled == 1
+    assert await orchestrator.state_of(first) == "Cancelled"
+    assert await orchestrator.state_of(second) == "Scheduled"
+    assert await orchestrator.active_slots(user_id) == 1
+
+
+async def test_a_slot_that_nobody_holds_is_freed(keeper: Keeper, start: StartRun, orchestrator: Orchestrator) -> None:
+    user_id = new_user()
+    await start(user_id, Tier.PREMIUM)
+    await orchestrator.prefect.leases.raise_count(names.slot_limit(user_id), 2)
+    await keeper.sweep()
+    assert await orchestrator.active_slots(user_id) == 1
+
+
+async def test_a_slot_that_was_freed_twice_is_counted_again(
+    keeper: Keeper, start: StartRun, orchestrator: Orchestrator
+) -> None:
+    user_id = new_user()
+    await start(user_id)
+    await orchestrator.prefect.leases.lower_count(names.slot_limit(user_id), 1)
+    await keeper.sweep()
+    assert await orchestrator.active_slots(user_id) == 1
+
+
+async def test_a_claim_whose_run_does_not_exist_yet_is_left_alone(
+    keeper: Keeper, admission: Admission, orchestrator: Orchestrator
+) -> None:
+    user_id = new_user()
+    await admission.admit(user_id, Tier.STANDARD)
+    await keeper.sweep()
+    assert await orchestrator.active_slots(user_id) == 1
+
+
+@pytest.fixture
+async def deaf_admission(
+    admission: Admission, redis: Redis, slots: SlotSettings, orchestrator: Orchestrator
+) -> AsyncIterator[Admission]:
+    """A second replica that never gets a reply to a claim or a release; `admission` has opened the gate."""
+    del admission
+    async with httpx.AsyncClient(base_url=orchestrator.http.base_url, transport=DeafTransport()) as deaf:
+        http = PrefectHttp(idle=orchestrator.http, fresh=deaf, one_writer=True)
+        yield Admission(Leases(http), redis, slots)
+
+
+async def test_a_claim_whose_reply_was_lost_is_freed_when_its_lease_must_be_over(
+    keeper: Keeper, deaf_admission: Admission, orchestrator: Orchestrator, clock: SettableClock
+) -> None:
+    user_id = new_user()
+    await orchestrator.prefect.leases.create(names.slot_limit(user_id), 1)
+    with pytest.raises(OutcomeUnknown):
+        await deaf_admission.admit(user_id, Tier.STANDARD)
+    await keeper.sweep()
+    assert await orchestrator.active_slots(user_id) == 1
+    clock.advance(81)
+    await keeper.sweep()
+    assert await orchestrator.active_slots(user_id) == 0
+
+
+async def test_a_release_whose_reply_was_lost_is_not_sent_again(
+    keeper: Keeper, deaf_admission: Admission, orchestrator: Orchestrator, admission: Admission
+) -> None:
+    user_id = new_user()
+    lease, *_ = [await admission.admit(user_id, Tier.PREMIUM) for _ in range(3)]
+    await deaf_admission.give_back(lease)
+    await admission.give_back(lease)
+    await keeper.sweep()
+    assert await orchestrator.active_slots(user_id) == 2
+
+
+async def test_a_limit_that_was_switched_off_counts_again(
+    keeper: Keeper, start: StartRun, orchestrator: Orchestrator, admission: Admission
+) -> None:
+    user_id = new_user()
+    await start(user_id)
+    await orchestrator.http.patch(f"/v2/concurrency_limits/{names.slot_limit(user_id)}", json={"active": False})
+    await start(user_id)
+    await keeper.sweep()
+    with pytest.raises(SlotsFull):
+        await admission.admit(user_id, Tier.STANDARD)
+
+
+async def crash(orchestrator: Orchestrator, run: Run) -> None:
+    await orchestrator.set_state(run, "PENDING")
+    await orchestrator.set_state(run, "RUNNING")
+    await orchestrator.set_state(run, "CRASHED")
+
+
+async def test_a_crashed_run_is_resumed_twice_and_then_gives_its_slot_back(
+    keeper: Keeper, start: StartRun, orchestrator: Orchestrator, ears: Ears, clock: SettableClock
+) -> None:
+    user_id = new_user()
+    run = await start(user_id)
+    for _ in range(2):
+        await crash(orchestrator, run)
+        await keeper.sweep()
+        assert await orchestrator.state_of(run) == "Crashed"  # the worker may report the crash once more
+        clock.advance(6)
+        await keeper.sweep()
+        assert await orchestrator.state_of(run) == "AwaitingRetry"
+        assert await orchestrator.active_slots(user_id) == 1
+        assert run.flow_run_id not in ears.heard
+        clock.reset()
+    await crash(orchestrator, run)
+    await keeper.sweep()
+    assert await orchestrator.state_of(run) == "Crashed"
+    assert await orchestrator.active_slots(user_id) == 0
+    assert ears.heard.count(run.flow_run_id) == 1
+
+
+async def test_a_run_that_does_not_start_is_resumed(
+    keeper: Keeper, start: StartRun, orchestrator: Orchestrator, clock: SettableClock
+) -> None:
+    run = await start(new_user())
+    await orchestrator.set_state(run, "PENDING")
+    await keeper.sweep()
+    assert await orchestrator.state_of(run) == "Pending"
+    clock.advance(61)
+    await keeper.sweep()
+    assert await orchestrator.state_of(run) == "Crashed"
+    await keeper.sweep()
+    assert await orchestrator.state_of(run) == "AwaitingRetry"
+
+
+async def test_a_running_process_that_falls_silent_counts_as_crashed(
+    keeper: Keeper, start: StartRun, orchestrator: Orchestrator, clock: SettableClock, redis: Redis
+) -> None:
+    silent, alive = await start(new_user()), await start(new_user())
+    for run in (silent, alive):
+        await orchestrator.set_state(run, "RUNNING")
+        async with beating(redis, run.flow_run_id):
+            await keeper.sweep()
+    clock.advance(31)
+    async with beating(redis, alive.flow_run_id):
+        await keeper.sweep()
+    assert await orchestrator.state_of(silent) == "Crashed"
+    assert await orchestrator.state_of(alive) == "Running"
+
+
+async def test_a_cancellation_that_no_process_hears_ends_all_the_same(
+    keeper: Keeper, start: StartRun, orchestrator: Orchestrator, clock: SettableClock, redis: Redis
+) -> None:
+    user_id = new_user()
+    run = await start(user_id)
+    await orchestrator.set_state(run, "RUNNING")
+    async with beating(redis, run.flow_run_id):
+        await orchestrator.prefect.cancel_run(run)
+    await keeper.sweep()
+    clock.advance(31)
+    await keeper.sweep()
+    assert await orchestrator.state_of(run) == "Cancelled"
+    await keeper.sweep()
+    assert await orchestrator.active_slots(user_id) == 0
+
+
+async def test_a_beat_rises_while_the_block_runs(redis: Redis, start: StartRun) -> None:
+    run = await start(new_user())
+    key = names.beat_key(run.flow_run_id)
+    async with beating(redis, run.flow_run_id, every=0.01):
+
+        async def rose() -> bool:
+            return int(await redis.get(key) or 0) > 2
+
+        await eventually(rose, within=5, what="the beat rises")
+    assert await redis.ttl(key) > 0
