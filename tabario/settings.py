@@ -6,12 +6,23 @@ A missing or contradictory setting raises ConfigurationError with a sentence tha
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tabario.errors import ConfigurationError
@@ -68,6 +79,7 @@ class ComfyUISettings(BaseSettings):
 
     url: str = Field(description="address of the ComfyUI server")
     image_timeout: float = Field(default=1200, gt=0, description="seconds until a picture counts as timed out")
+    outage_timeout: float = Field(default=60, gt=0, description="seconds that the server may be away")
 
 
 class VoiceEngineName(StrEnum):
@@ -115,6 +127,7 @@ class SlotSettings(BaseSettings):
     sweep: float = Field(default=10, gt=0, description="seconds between two passes of the keeper")
     gate: float = Field(default=45, gt=0, description="seconds without a good pass until admission stops")
     pending_limit: float = Field(default=60, gt=0, description="seconds that a run may stay PENDING")
+    silence: float = Field(default=30, ge=1, description="seconds without a beat until a flow's process counts as dead")
     resumes: int = Field(default=2, ge=0, description="times that a crashed run is resumed")
 
     def slots(self, tier: Tier) -> int:
@@ -132,6 +145,42 @@ class AuthSettings(BaseSettings):
         validation_alias="TABARIO_DEVELOPMENT_KEY",
         description="signs development tokens; at least 32 bytes; refused outside development",
     )
+    supabase_url: HttpUrl | None = Field(
+        default=None,
+        validation_alias="SUPABASE_URL",
+        description="address of the Supabase project whose users may call, without a path",
+    )
+    supabase_secret_key: SecretStr | None = Field(
+        default=None,
+        validation_alias="SUPABASE_SECRET_KEY",
+        description="secret (or service_role) key of the project, to look up a user's tier; else tokens alone tell it",
+    )
+    supabase_jwt_secret: SecretStr | None = Field(
+        default=None,
+        validation_alias="SUPABASE_JWT_SECRET",
+        description="legacy HS256 secret of the project; only when it has no asymmetric signing keys",
+    )
+
+    @field_validator("supabase_url")
+    @classmethod
+    def _a_project(cls, url: HttpUrl | None) -> HttpUrl | None:
+        if url is not None and (url.path not in (None, "/") or url.query or url.fragment):
+            raise ValueError("it ends after the host and port; the paths are known")
+        return url
+
+    @field_validator("supabase_secret_key", "supabase_jwt_secret")
+    @classmethod
+    def _of_a_project(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None and info.data.get("supabase_url") is None:
+            raise ValueError("it is of no use without a valid SUPABASE_URL; set both or neither")
+        return value
+
+    @field_validator("supabase_secret_key")
+    @classmethod
+    def _secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and value.get_secret_value().startswith("sb_publishable_"):
+            raise ValueError("this is the publishable key, which may not look up tiers")
+        return value
 
 
 class ApiSettings(BaseSettings):
@@ -141,6 +190,9 @@ class ApiSettings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="address the front door listens on")
     port: int = Field(default=8000, ge=1, le=65535, description="port the front door listens on")
+    public_url: str = Field(
+        default="http://127.0.0.1:8000", description="address of the front door as its users see it, for links to films"
+    )
     body_limit: int = Field(default=131_072, ge=1024, description="largest request body in bytes")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="origins of browsers' apps, separated by commas"
@@ -178,6 +230,16 @@ class MetricsSettings(BaseSettings):
     )
     poll_seconds: float = Field(
         default=10, ge=1, le=15, validation_alias="TABARIO_EXPORTER_POLL_SECONDS", description="seconds between polls"
+    )
+    directory: Path = Field(
+        default=Path(".tabario/metrics"),
+        validation_alias="TABARIO_METRICS_DIRECTORY",
+        description="directory for observations that could not be sent, and for the exporter's high-water mark",
+    )
+    multiprocess_directory: Path | None = Field(
+        default=None,
+        validation_alias="PROMETHEUS_MULTIPROC_DIR",
+        description="directory that the front door's uvicorn workers share; leave it unset everywhere else",
     )
 
 
@@ -250,3 +312,8 @@ def read_group(group: type[T]) -> T:
                 f"Set {variable}{f' ({hint})' if hint else ''}: {'it is missing' if missing else problem['msg']}."
             )
         raise ConfigurationError("\n".join(sentences)) from None
+
+
+def inherited_environment(*, without: tuple[str, ...]) -> dict[str, str]:
+    """The environment for a child process: this one's, less the variables whose names begin so."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(without)}
