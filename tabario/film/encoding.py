@@ -1,0 +1,110 @@
+"""The one encode of a film: shots are drawn one after the other and flow through a pipe into a single encoder.
+
+Each shot is drawn by an ffmpeg of its own, which holds two pictures at most, so memory does not grow with the film.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from tabario.clients.ffmpeg import FFmpeg, read_file, read_picture, read_pipe
+from tabario.clients.ffmpeg.binary import Progress
+from tabario.errors import MergeFailed
+from tabario.film.fonts import font_environment
+from tabario.film.motion import Motion, joined_planes, moving_planes, window
+from tabario.film.timeline import FPS, Shot
+from tabario.formats import FrameSize
+
+_COLOURS: Final = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+
+MotionChoice = Callable[[int], Motion]
+
+
+@dataclass(frozen=True, slots=True)
+class Materials:
+    """What a film is made of. All files stand in `directory`, where ffmpeg runs, so that no name needs quoting."""
+
+    directory: Path
+    frame: FrameSize
+    pictures: tuple[str, ...]
+    shots: tuple[Shot, ...]
+    motions: MotionChoice
+    voice: str
+    subtitles: str
+
+
+async def encode_film(ffmpeg: FFmpeg, materials: Materials, output: str, on_progress: Progress) -> None:
+    """Writes the film to the file `output` in the directory of the materials.
+
+    `on_progress` is called with the seconds of film done. Raises MergeFailed; the file may then be incomplete.
+    """
+    with ExitStack() as ends:
+        reading, writing = os.pipe()
+        ends.callback(os.close, reading)
+        close_writing = ends.enter_context(ExitStack())
+        close_writing.callback(os.close, writing)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_encode, ffmpeg, materials, output, reading, on_progress)
+                await _draw_shots(ffmpeg, materials, writing)
+                close_writing.close()  # the encoder sees the end of the film
+        except ExceptionGroup as group:
+            if failures := group.subgroup(MergeFailed):
+                raise _first(failures) from None
+            raise
+
+
+def _first(group: BaseExceptionGroup[MergeFailed]) -> MergeFailed:
+    failure = group.exceptions[0]
+    return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure
+
+
+async def _draw_shots(ffmpeg: FFmpeg, materials: Materials, writing: int) -> None:
+    before = None
+    for shot in materials.shots:
+        await ffmpeg.run(draw_arguments(materials, shot, before), cwd=materials.directory, stdout=writing)
+        before = shot
+
+
+def draw_arguments(materials: Materials, shot: Shot, before: Shot | None) -> list[str]:
+    """Arguments that draw one shot as raw frames on standard output. Without a fade the shot before is not needed."""
+    shown = window(materials.motions(shot.index), materials.frame, length=shot.on_screen)
+    inputs = read_picture(Path(materials.pictures[shot.index]), fps=FPS)
+    graph = [moving_planes("[0:v]", "new", shown, frames=shot.frames, size=materials.frame, fps=FPS)]
+    if before is not None and shot.fade > 0:
+        motion = materials.motions(before.index)
+        left = window(motion, materials.frame, length=before.on_screen, first=before.frames)
+        inputs += read_picture(Path(materials.pictures[before.index]), fps=FPS)
+        graph.append(moving_planes("[1:v]", "old", left, frames=shot.fade, size=materials.frame, fps=FPS))
+        graph.append(joined_planes("old", "new", fade=shot.fade / FPS))
+    else:
+        graph.append(joined_planes("new", None, fade=0))
+    return [
+        *inputs,
+        *("-filter_complex", ";".join(graph), "-map", "[frame]"),
+        *("-frames:v", str(shot.frames), "-f", "rawvideo", "pipe:1"),
+    ]
+
+
+async def _encode(ffmpeg: FFmpeg, materials: Materials, output: str, reading: int, on_progress: Progress) -> None:
+    await ffmpeg.run(
+        [
+            *read_pipe(width=materials.frame.width, height=materials.frame.height, fps=FPS),
+            *read_file(Path(materials.voice)),
+            *("-filter_complex", f"[0:v]ass={materials.subtitles},{_COLOURS}[film]", "-map", "[film]", "-map", "1:a:0"),
+            *("-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-profile:v", "high", "-pix_fmt", "yuv420p"),
+            *("-g", str(2 * FPS), "-c:a", "copy", "-map_metadata", "-1", "-movflags", "+faststart"),
+            *("-f", "mp4", output),
+        ],
+        cwd=materials.directory,
+        stdin=reading,
+        on_progress=on_progress,
+        environment=font_environment(materials.directory),
+    )
