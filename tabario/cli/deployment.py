@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient, get_client
@@ -21,7 +21,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.types.entrypoint import EntrypointType
-from prefect.utilities.callables import ParameterSchema, parameter_schema
+from prefect.utilities.callables import parameter_schema
 
 import flows
 from blocks.registration import blocks_of
@@ -134,12 +134,13 @@ async def _save_block(slug: str, block: Block) -> Change:
 
 async def _compare_block(block: Block, name: str) -> Outcome:
     try:
-        saved = await type(block).aload(name)
+        saved: Block = await type(block).aload(name)
     except ValueError:  # Prefect's word for a document that does not exist
         return Outcome.CREATED
     except RuntimeError:  # and for one that an older version saved with other fields
         return Outcome.UPDATED
-    return Outcome.UNCHANGED if saved.model_dump() == block.model_dump() else Outcome.UPDATED
+    same = all(getattr(saved, field) == getattr(block, field) for field in type(block).model_fields)
+    return Outcome.UNCHANGED if same else Outcome.UPDATED
 
 
 async def _save_work_pool(client: PrefectClient) -> Change:
@@ -189,6 +190,6 @@ async def _compare_deployment(client: PrefectClient, desired: RunnerDeployment) 
     except ObjectNotFound:
         return Outcome.CREATED
     same_fields = all(getattr(saved, field) == getattr(desired, field) for field in _DEPLOYMENT_FIELDS)
-    schema = cast("ParameterSchema", parameter_schema(generate_video))
-    same_schema = saved.parameter_openapi_schema == schema.model_dump(exclude_unset=True)
+    schema = parameter_schema(generate_video).model_dump(exclude_unset=True)
+    same_schema = saved.parameter_openapi_schema == schema
     return Outcome.UNCHANGED if same_fields and same_schema else Outcome.UPDATED
