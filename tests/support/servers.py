@@ -103,5 +103,5 @@ def prefect_running(directory: Path, redis_server: RedisServer) -> Iterator[Pref
             except httpx.TransportError:
                 return False
 
-        wait_until(answers, within=90, what="the Prefect server answers")
+        wait_until(answers, within=240, what="the Prefect server answers")
         yield server

@@ -85,7 +85,7 @@ def stack_running(directory: Path, **variables: str) -> Iterator[StackUnderTest]
         up = subprocess.Popen([*TABARIO, "up"], env=shell.environment, stdout=printed, stderr=printed)
     try:
         wait_until(
-            lambda: shell.directory.running() is not None or up.poll() is not None, within=180, what="the stack is up"
+            lambda: shell.directory.running() is not None or up.poll() is not None, within=300, what="the stack is up"
         )
         addresses = shell.directory.running()
         assert addresses is not None, output.read_text()
