@@ -5,6 +5,7 @@ Prefect says whether a run lives; the record says how far it is, what it made an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
@@ -82,6 +83,16 @@ class JobRecords:
         """The record, or None when there is none (any more)."""
         text = await self._redis.get(names.record_key(str(job_id)))
         return None if text is None else JobRecord.model_validate_json(text)
+
+    async def read_many(self, job_ids: Sequence[UUID]) -> list[JobRecord | None]:
+        """The records of several jobs, in their order, by one call to Redis."""
+        keys = [names.record_key(str(job_id)) for job_id in job_ids]
+        texts = await self._redis.mget(keys) if keys else []
+        return [None if text is None else JobRecord.model_validate_json(text) for text in texts]
+
+    async def delete(self, job_id: UUID) -> None:
+        """Forgets a job that was never started."""
+        await self._redis.delete(names.record_key(str(job_id)))
 
     async def write(self, record: JobRecord) -> None:
         """Replaces the job's record."""

@@ -1,0 +1,87 @@
+"""The front door as an ASGI app."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import APIRouter, FastAPI, Security
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.routing import Route
+
+from api.authentication import Authentication
+from api.body_limit import BodyLimit
+from api.deps import BEARER
+from api.error_handlers import UnexpectedErrors, add_error_handlers
+from api.headers import REQUEST_ID, ReplyHeaders
+from api.lifespan import lifespan, open_services
+from api.openapi import AUTHENTICATED, DESCRIPTION, TAGS, describe, problems
+from api.routes import operation, runs, slots, start, video
+from api.services import OpenServices
+from monitoring.exporter import Exporter, create_exporter
+from tabario.errors import SlotsFull
+from tabario.settings import Settings
+from tabario.tokens.verifier import create_verifier
+
+
+def create_app(settings: Settings, *, services: OpenServices = open_services) -> FastAPI:
+    """The front door. `services` opens what the routes work with for the life of the app.
+
+    Raises ConfigurationError when the settings contradict each other.
+    """
+    exporter = _exporter(settings) if settings.metrics.enabled else None
+    app = FastAPI(
+        title="Tabario Flows",
+        version=version("tabario-flows"),
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=lifespan(settings, services, exporter),
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
+    )
+    app.include_router(_jobs())
+    app.include_router(operation.router, tags=["operation"])
+    if exporter is not None:
+        app.router.routes.append(Route("/metrics", exporter.app, methods=["GET"], include_in_schema=False))
+    add_error_handlers(app)
+    app.add_exception_handler(SlotsFull, slots.answer_slots_full)
+    _add_middleware(app, settings)
+    describe(app)
+    return app
+
+
+def create_app_from_environment() -> FastAPI:
+    """For `uvicorn --factory`."""
+    return create_app(Settings.from_environment())
+
+
+def _exporter(settings: Settings) -> Exporter:
+    return create_exporter(
+        redis=settings.redis,
+        prefect=settings.prefect,
+        slots=settings.slots,
+        metrics=settings.metrics,
+        scope=settings.metrics.scope,
+    )
+
+
+def _jobs() -> APIRouter:
+    router = APIRouter(tags=["jobs"], dependencies=[Security(BEARER)], responses=problems(*AUTHENTICATED))
+    for module in (start, runs, video, slots):
+        router.include_router(module.router)
+    return router
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """The last one added is the first to see a request."""
+    app.add_middleware(BodyLimit, limit=settings.api.body_limit)
+    app.add_middleware(Authentication, verifier=create_verifier(settings))
+    app.add_middleware(UnexpectedErrors)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.api.cors_origins,
+        allow_methods=["GET", "HEAD", "POST"],
+        allow_headers=["Authorization", "Content-Type", "Range", "If-Range", REQUEST_ID],
+        expose_headers=["Location", "Retry-After", "Content-Range", "ETag", REQUEST_ID],
+    )
+    app.add_middleware(ReplyHeaders)

@@ -1,0 +1,122 @@
+"""Opens what the front door works with, and closes it again, in one place."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from functools import partial
+from typing import Final
+
+import anyio
+from fastapi import FastAPI
+from redis.asyncio import Redis
+
+from api.outcomes import Outcomes
+from api.references import RunReferences
+from api.services import OpenServices, Services
+from api.submission import Submission
+from api.views import RunViews
+from tabario.clients.prefect import open_prefect
+from tabario.clients.prefect.events import watch_endings
+from tabario.clients.store import open_store
+from tabario.metrics.recorder import Recorder, open_recorder
+from tabario.queue import JobQueue
+from tabario.records import JobRecords
+from tabario.settings import Settings
+from tabario.slots.admission import Admission
+from tabario.slots.gate import Gate
+from tabario.slots.keeper import Keeper
+
+REDIS_SECONDS: Final = 5.0
+
+log = logging.getLogger(__name__)
+
+
+def lifespan(
+    settings: Settings, services: OpenServices, exporter: AbstractAsyncContextManager[object] | None
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """The app's lifespan: its services are open, and the exporter polls, while it serves."""
+
+    @asynccontextmanager
+    async def serve(app: FastAPI) -> AsyncIterator[None]:
+        async with services(settings) as opened, exporter or nullcontext():
+            app.state.services = opened
+            yield
+
+    return serve
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """The real services: clients of Redis and Prefect, and the slot keeper as a task beside them."""
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(_redis(settings))
+        prefect = await stack.enter_async_context(open_prefect(settings.prefect))
+        recorder = await stack.enter_async_context(_recorder(settings))
+        records, queue = JobRecords(redis), JobQueue(redis)
+        outcomes = Outcomes(queue=queue, records=records, recorder=recorder)
+        keeper = Keeper(
+            prefect,
+            redis,
+            settings.slots,
+            hints=partial(watch_endings, settings.prefect),
+            on_ended=[outcomes.note],
+        )
+        await stack.enter_async_context(_running(keeper))
+        yield Services(
+            runs=prefect,
+            submission=Submission(
+                admission=Admission(prefect.leases, redis, settings.slots),
+                runs=prefect,
+                references=RunReferences(redis),
+                queue=queue,
+                records=records,
+                recorder=recorder,
+            ),
+            records=records,
+            views=RunViews(records),
+            films=open_store(settings.media),
+            gate=Gate(redis, seconds=settings.slots.gate),
+            slots=settings.slots,
+        )
+
+
+def _redis(settings: Settings) -> Redis:
+    return Redis.from_url(
+        settings.redis.url.get_secret_value(),
+        decode_responses=True,
+        socket_timeout=REDIS_SECONDS,
+        socket_connect_timeout=REDIS_SECONDS,
+    )
+
+
+def _recorder(settings: Settings) -> AbstractAsyncContextManager[Recorder]:
+    return open_recorder(
+        settings.redis.url.get_secret_value(),
+        enabled=settings.metrics.enabled,
+        spool_directory=settings.metrics.directory,
+    )
+
+
+@asynccontextmanager
+async def _running(keeper: Keeper) -> AsyncIterator[None]:
+    """Keeps the slots until the block ends."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(keep, keeper.run)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def keep(run: Callable[[], Awaitable[None]]) -> None:
+    """Runs the keeper, which outlives every fault that it expects.
+
+    After one that it does not, the process asks itself to stop: without a keeper it could only refuse, and whoever
+    supervises it starts another.
+    """
+    try:
+        await run()
+    except Exception:
+        log.exception("The slot keeper died; this process stops.")
+        signal.raise_signal(signal.SIGTERM)

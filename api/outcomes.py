@@ -1,0 +1,57 @@
+"""What is noted once a run has ended: the keeper calls this, after the run's slot is free."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from tabario.clients.prefect import Run, RunState
+from tabario.metrics.definitions import JOB_TOTAL_SECONDS, JOBS_CANCELLED, JOBS_COMPLETED, JOBS_FAILED
+from tabario.metrics.recorder import Recorder
+from tabario.metrics.series import Observation
+from tabario.queue import JobQueue
+from tabario.records import JobFailure, JobRecord, JobRecords
+
+_MESSAGES: Final = {
+    RunState.CANCELLED: "The job was cancelled.",
+    RunState.CRASHED: "The process that made the film died, and starting over did not help.",
+    RunState.FAILED: "The job failed for a reason that it could not report.",
+}
+_CODES: Final = {RunState.CANCELLED: "cancelled", RunState.CRASHED: "crashed", RunState.FAILED: "failed"}
+_REASONS: Final = {RunState.CANCELLED: "cancelled", RunState.CRASHED: "crashed", RunState.FAILED: "error"}
+
+
+class Outcomes:
+    """Notes how runs ended. Safe to repeat for the same run."""
+
+    def __init__(self, *, queue: JobQueue, records: JobRecords, recorder: Recorder) -> None:
+        self._queue = queue
+        self._records = records
+        self._recorder = recorder
+
+    async def note(self, run: Run) -> None:
+        """Clears the queue entry, writes a failure that the flow could not write, and counts the end once."""
+        await self._queue.remove(run.job.job_id)
+        failure = None if run.state is RunState.COMPLETED else await self._settle_failure(run)
+        await self._recorder.record(f"{run.job.job_id}:ended", *_observations(run, failure))
+
+    async def _settle_failure(self, run: Run) -> JobFailure:
+        """The failure in the record. What the flow wrote stands, unless the run was cancelled under it."""
+        record = await self._records.read(run.job.job_id) or JobRecord(job_id=run.job.job_id)
+        if record.failure is not None and run.state is not RunState.CANCELLED:
+            return record.failure
+        failure = JobFailure(
+            stage=record.stage, code=_CODES[run.state], reason=_REASONS[run.state], message=_MESSAGES[run.state]
+        )
+        settled = {"failure": failure, "message": failure.message, "seconds_left": None}
+        await self._records.write(record.model_copy(update=settled))
+        return failure
+
+
+def _observations(run: Run, failure: JobFailure | None) -> list[Observation]:
+    """A cancelled job counts as neither completed nor failed, and its time says nothing about the work."""
+    if run.state is RunState.CANCELLED:
+        return [JOBS_CANCELLED.increment()]
+    seconds = ((run.ended_at or datetime.now(UTC)) - run.job.accepted_at).total_seconds()
+    count = JOBS_FAILED.increment(reason=failure.reason) if failure else JOBS_COMPLETED.increment()
+    return [count, JOB_TOTAL_SECONDS.observe(seconds)]

@@ -1,0 +1,67 @@
+"""What the routes work with. The lifespan builds it once; tests build it from parts of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from api.submission import Submission
+from api.views import RunViews
+from tabario.clients.prefect import Run, RunPage
+from tabario.records import JobRecords
+from tabario.settings import Settings, SlotSettings
+from tabario.slots.gate import Gate
+
+
+class Runs(Protocol):
+    """What the routes ask Prefect. `tabario.clients.prefect` has the real one."""
+
+    async def find_run(self, user_id: str, reference: str) -> Run:
+        """The user's run with this `run_id` or flow run id. Raises NotFound, also when it is somebody else's."""
+        ...
+
+    async def list_runs(self, user_id: str, *, limit: int, cursor: str | None) -> RunPage:
+        """A page of the user's runs, newest first."""
+        ...
+
+    async def live_runs(self, user_id: str) -> Sequence[Run]:
+        """The user's runs that have not ended."""
+        ...
+
+    async def cancel_run(self, run: Run) -> None:
+        """Asks Prefect to cancel the run. Raises Conflict (`run_ended`) when it has ended."""
+        ...
+
+    async def is_healthy(self) -> bool:
+        """Whether Prefect answers."""
+        ...
+
+
+class Films(Protocol):
+    """Where films are kept. `tabario.clients.store` has the real one."""
+
+    async def exists(self, key: str) -> bool:
+        """Whether there is a file under this key."""
+        ...
+
+    def open_range(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Bytes `start` to `stop` of the file."""
+        ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """The collaborators of the routes."""
+
+    runs: Runs
+    submission: Submission
+    records: JobRecords
+    views: RunViews
+    films: Films
+    gate: Gate
+    slots: SlotSettings
+
+
+OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]

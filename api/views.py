@@ -1,0 +1,77 @@
+"""How a run is shown: what Prefect says of it, joined with its record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.bodies import ActiveRun, FilmBody, RunBody
+from tabario.clients.prefect import Run, RunState
+from tabario.records import Film, JobRecord, JobRecords, Stage
+
+
+class RunViews:
+    """Joins runs with their records."""
+
+    def __init__(self, records: JobRecords) -> None:
+        self._records = records
+
+    async def show(self, run: Run) -> RunBody:
+        """One run in full."""
+        [body] = await self.show_all([run])
+        return body
+
+    async def show_all(self, runs: Sequence[Run]) -> list[RunBody]:
+        """Several runs in full, in their order."""
+        return [_body(run, record) for run, record in await self._joined(runs)]
+
+    async def active(self, runs: Sequence[Run]) -> list[ActiveRun]:
+        """Several runs as holders of slots."""
+        return [
+            ActiveRun(run_id=run.job.run_id, stage=record.stage, progress=record.progress, started_at=run.started_at)
+            for run, record in await self._joined(runs)
+        ]
+
+    async def _joined(self, runs: Sequence[Run]) -> list[tuple[Run, JobRecord]]:
+        records = await self._records.read_many([run.job.job_id for run in runs])
+        return [(run, record or _forgotten(run)) for run, record in zip(runs, records, strict=True)]
+
+
+def _forgotten(run: Run) -> JobRecord:
+    """Stands in for a record that has expired."""
+    done = run.state is RunState.COMPLETED
+    return JobRecord(
+        job_id=run.job.job_id,
+        stage=Stage.DONE if done else Stage.QUEUED,
+        progress=1.0 if done else 0.0,
+        message="No details are kept of this job any more.",
+    )
+
+
+def _body(run: Run, record: JobRecord) -> RunBody:
+    return RunBody(
+        run_id=run.job.run_id,
+        flow_run_id=run.flow_run_id,
+        workflow_id=run.name,
+        state=run.state,
+        stage=record.stage,
+        progress=record.progress,
+        message=record.message,
+        seconds_left=None if run.state.terminal else record.seconds_left,
+        scenes_done=record.scenes_done,
+        scenes_total=record.scenes_total,
+        failure=record.failure,
+        film=_film(run, record.film) if record.film else None,
+        accepted_at=run.job.accepted_at,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+    )
+
+
+def _film(run: Run, film: Film) -> FilmBody:
+    return FilmBody(
+        url=f"/orchestrate/video/{run.job.run_id}",
+        duration=film.duration,
+        bytes=film.byte_count,
+        width=film.width,
+        height=film.height,
+    )
