@@ -71,7 +71,7 @@ async def _follow(front_door: FrontDoor, run: str, console: Console) -> dict[str
         while True:
             status = await front_door.status(run)
             left = status["seconds_left"]
-            note = f"about {left:.0f} s left" if left is not None else ""
+            note = f"about {left:.0f} s left" if left else ""
             progress.update(bar, completed=status["progress"], description=status["message"], left=note)
             if status["message"] != shown:
                 shown = status["message"]
