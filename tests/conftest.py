@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Iterator
 
+import hypothesis
 import pytest
 from redis.asyncio import Redis
 
 from tests.support.servers import PrefectServer, RedisServer, prefect_running, redis_running
+
+hypothesis.settings.register_profile("busy machine", deadline=None)  # tests assert behaviour, benchmarks measure time
+hypothesis.settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")
