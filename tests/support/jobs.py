@@ -27,7 +27,7 @@ USER = "7d0c7a30-5b1e-4a57-9a3e-0d6c0d2f3a11"
 SCRIPT = "The fox crosses the frozen river. An owl watches from the old oak."
 
 
-def new_job(**changes: Any) -> Job:
+def new_job(**changes: object) -> Job:
     """A small job: two scenes of 256x256 pixels, about five seconds. `changes` are fields of its spec."""
     fields: dict[str, Any] = {
         "script": SCRIPT,

@@ -1,0 +1,146 @@
+"""The third stage: a picture for each scene, several on their way at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from prefect import get_run_logger, task
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from flows.artifacts import show_gallery
+from flows.cancelling import cancelled_once
+from flows.measures import timed_image
+from flows.stages import ended, options, result_of, try_id
+from flows.studio import Studio
+from tabario.clients.comfyui.graph import Graph
+from tabario.content import content_key
+from tabario.errors import ImageFailed, ImageTimedOut
+from tabario.film.pictures import check_picture
+from tabario.jobs import Job
+from tabario.metrics.definitions import TOTAL_IMAGES_GENERATION_SECONDS
+from tabario.records import Stage
+from tabario.scenes import Scene, ScenePicture
+from tabario.styles import STYLES
+from tabario.styles.workflow import build_graph
+
+PARALLEL_PICTURES: Final = 3
+"""Pictures of one job on their way: one is painted, one waits in ComfyUI's queue, one is checked and stored."""
+
+ATTEMPTS: Final = 2
+"""How often a picture is painted that comes out broken or black; each attempt has a seed of its own."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+async def paint_pictures(studio: Studio, scenes: Sequence[Scene]) -> tuple[ScenePicture, ...]:
+    """A checked picture for each scene, in order. The first failure stops the others."""
+    gate = asyncio.Semaphore(PARALLEL_PICTURES)
+
+    async def paint(scene: Scene) -> ScenePicture:
+        async with gate:
+            picture = await result_of(image(studio, scene))
+        await studio.progress.picture_done(cached=picture.cached)
+        return picture
+
+    async with studio.progress.stage(Stage.IMAGES, "Painting the pictures."):
+        began = time.monotonic()
+        pictures = await all_or_first_error(paint, scenes)
+        taken = TOTAL_IMAGES_GENERATION_SECONDS.observe(time.monotonic() - began)
+        await studio.progress.recorder.record(f"{studio.job.job_id}:{flow_run.run_count}:images", taken)
+    await show_gallery(studio.job.job_id, scenes, pictures, studio.store)
+    return pictures
+
+
+async def all_or_first_error(work: Callable[[T], Awaitable[R]], items: Sequence[T]) -> tuple[R, ...]:
+    """The results of `work` on all items at once. At the first error the others are cancelled and it is raised."""
+
+    async def run(item: T) -> R:
+        return await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(run(item)) for item in items]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+    return tuple(task.result() for task in tasks)
+
+
+@task(name="image", task_run_name="image {scene.index:02d}: {scene.text:.48}", **options(Stage.IMAGES))
+async def image(studio: Studio, scene: Scene) -> State[ScenePicture]:
+    """Adopts the picture of the same scene, or has it painted."""
+    began = time.monotonic()
+    key = picture_key(studio.job, scene)
+    cached = await studio.store.exists(key)
+    if not cached:
+        await studio.store.put_bytes(key, await paint_picture(studio, scene, key))
+    size = studio.job.spec.image_size
+    return ended(
+        ScenePicture(
+            index=scene.index,
+            image_key=key,
+            width=size.width,
+            height=size.height,
+            cached=cached,
+            seconds=round(time.monotonic() - began, 3),
+        ),
+        cached=cached,
+    )
+
+
+async def paint_picture(studio: Studio, scene: Scene, key: str) -> bytes:
+    """A checked PNG. Raises ImageFailed when no attempt gave one, ImageTimedOut, RetryLater."""
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return await attempt_picture(studio, scene, key, attempt)
+        except ImageTimedOut:
+            raise
+        except ImageFailed as error:
+            get_run_logger().warning("Scene %d is painted once more: %s", scene.index, error)
+    return await attempt_picture(studio, scene, key, ATTEMPTS)
+
+
+async def attempt_picture(studio: Studio, scene: Scene, key: str, attempt: int) -> bytes:
+    """One attempt at a picture.
+
+    The prompt's id follows from what is painted, so a run that takes over from a dead one finds the picture that
+    the dead one ordered.
+    """
+    prompt_id = prompt_id_of(key, attempt)
+    graph = graph_of(studio.job, scene, attempt=attempt, filename_prefix=f"tabario/{prompt_id}")
+    whose = {"job_id": str(studio.job.job_id), "scene": str(scene.index), "content_key": key}
+    workflow = STYLES[studio.job.spec.image_style].workflow
+    async with timed_image(studio.progress.recorder, f"{try_id()}:{attempt}", workflow):
+        data = await cancelled_once(studio.comfyui.paint(graph, prompt_id=prompt_id, extra_data=whose))
+        await asyncio.to_thread(check_picture, data, studio.job.spec.image_size)
+    return data
+
+
+def graph_of(job: Job, scene: Scene, *, attempt: int, filename_prefix: str) -> Graph:
+    """What ComfyUI runs for a scene."""
+    style = STYLES[job.spec.image_style]
+    return build_graph(
+        style.workflow,
+        prompt=scene.image_prompt,
+        negative_prompt=style.negative_prompt,
+        size=job.spec.image_size,
+        seed=scene.seed + attempt - 1,
+        filename_prefix=filename_prefix,
+    )
+
+
+def picture_key(job: Job, scene: Scene) -> str:
+    """Where the picture is kept: by everything that ComfyUI is told, the model included."""
+    graph = graph_of(job, scene, attempt=1, filename_prefix="")
+    return content_key("picture", job.user_id, ".png", graph=json.dumps(graph.nodes, sort_keys=True))
+
+
+def prompt_id_of(key: str, attempt: int) -> UUID:
+    """The prompt of one attempt at the picture under a key."""
+    return uuid5(NAMESPACE_URL, f"{key}#{attempt}")

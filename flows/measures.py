@@ -1,0 +1,98 @@
+"""What the flow counts and times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+from uuid import uuid4
+
+from tabario.errors import RetryLater, StageFailed
+from tabario.jobs import Job
+from tabario.metrics.definitions import (
+    COMFYUI_REQUEST_ERRORS,
+    COMFYUI_REQUEST_SECONDS,
+    COMFYUI_REQUESTS,
+    IMAGE_GENERATION_FAILURES,
+    IMAGE_GENERATION_SECONDS,
+    IMAGE_GENERATION_SLOW,
+    IMAGES_GENERATED,
+    JOBS_STARTED,
+    QUEUE_WAIT_SECONDS,
+    SLOW_IMAGE_SECONDS,
+    VOICEOVER_FAILURES,
+    VOICEOVER_GENERATION_SECONDS,
+)
+from tabario.metrics.recorder import Recorder
+from tabario.metrics.series import Observation
+from tabario.names import WORK_QUEUES
+
+_COUNTED_ENDPOINTS: Final = frozenset(label["endpoint"] for label in COMFYUI_REQUEST_SECONDS.label_sets())
+_ANSWERED: Final = frozenset(label["status"] for label in COMFYUI_REQUESTS.label_sets())
+
+
+class RequestMeasures:
+    """Counts every HTTP exchange with ComfyUI."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    async def __call__(self, endpoint: str, outcome: str, seconds: float) -> None:
+        """Takes note of one exchange; `outcome` is a status class, or why no answer came."""
+        if outcome not in _ANSWERED:
+            await self._recorder.record(uuid4().hex, COMFYUI_REQUEST_ERRORS.increment(reason=outcome))
+        elif endpoint in _COUNTED_ENDPOINTS:
+            await self._recorder.record(
+                uuid4().hex,
+                COMFYUI_REQUESTS.increment(endpoint=endpoint, status=outcome),
+                COMFYUI_REQUEST_SECONDS.observe(seconds, endpoint=endpoint),
+            )
+
+
+async def count_start(recorder: Recorder, job: Job, waited: float) -> None:
+    """Counts a job as started, once however often it is resumed. `waited` is in seconds."""
+    await recorder.record(
+        f"{job.job_id}:started",
+        JOBS_STARTED.increment(),
+        QUEUE_WAIT_SECONDS.observe(waited, work_queue=WORK_QUEUES[job.tier]),
+    )
+
+
+@asynccontextmanager
+async def timed_voiceover(recorder: Recorder, try_id: str) -> AsyncIterator[None]:
+    """Times the speaking of a script, and counts it when it fails."""
+    began = time.monotonic()
+    try:
+        yield
+    except (StageFailed, RetryLater) as error:
+        await recorder.record(f"{try_id}:voiceover", VOICEOVER_FAILURES.increment(reason=reason_of(error)))
+        raise
+    seconds = time.monotonic() - began
+    await recorder.record(f"{try_id}:voiceover", VOICEOVER_GENERATION_SECONDS.observe(seconds))
+
+
+@asynccontextmanager
+async def timed_image(recorder: Recorder, try_id: str, workflow: str) -> AsyncIterator[None]:
+    """Times a picture, failed ones too: else slow servers would look fast."""
+    began = time.monotonic()
+    try:
+        yield
+    except (StageFailed, RetryLater) as error:
+        failed = IMAGE_GENERATION_FAILURES.increment(reason=reason_of(error))
+        await recorder.record(f"{try_id}:image", failed, *_image_seconds(began, workflow))
+        raise
+    await recorder.record(
+        f"{try_id}:image", IMAGES_GENERATED.increment(workflow=workflow), *_image_seconds(began, workflow)
+    )
+
+
+def _image_seconds(began: float, workflow: str) -> tuple[Observation, ...]:
+    seconds = time.monotonic() - began
+    taken = IMAGE_GENERATION_SECONDS.observe(seconds, step="text2image", workflow=workflow)
+    return (taken, IMAGE_GENERATION_SLOW.increment()) if seconds > SLOW_IMAGE_SECONDS else (taken,)
+
+
+def reason_of(error: Exception) -> str:
+    """The failure's reason as a metric label."""
+    return error.reason if isinstance(error, StageFailed) else "error"

@@ -1,0 +1,137 @@
+"""How far a job is, told to its record in Redis and to the Prefect UI."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from prefect.client.schemas.objects import State
+from prefect.logging.loggers import get_run_logger
+from prefect.states import Failed
+from redis.exceptions import RedisError
+
+from flows.artifacts import ProgressBar
+from flows.estimates import MERGE_PACE, images_left, progress_at, share_left
+from flows.failures import failure_of
+from flows.measures import count_start
+from tabario.errors import RetryLater
+from tabario.jobs import Job
+from tabario.metrics.recorder import Recorder
+from tabario.queue import JobQueue
+from tabario.records import Film, JobRecord, JobRecords, Stage
+
+SMALLEST_STEP: Final = 0.01  # of a stage: the merge reports several times a second
+
+
+class Progress:
+    """The stages tell; records, metrics and the progress bar follow.
+
+    A lost note is no reason to lose a film, so only `finish` insists that the record was written.
+    """
+
+    def __init__(self, job: Job, *, records: JobRecords, queue: JobQueue, recorder: Recorder, bar: ProgressBar) -> None:
+        self._job = job
+        self._records = records
+        self._queue = queue
+        self._bar = bar
+        self._record = JobRecord(job_id=job.job_id, message="Starting.")
+        self._stage_began = time.monotonic()
+        self._share = 0.0
+        self._film_seconds = 0.0
+        self._painted = 0
+        self.recorder = recorder
+
+    @property
+    def stage_seconds(self) -> dict[Stage, float]:
+        """How long each stage took that has ended."""
+        return self._record.stage_seconds
+
+    async def start(self) -> None:
+        """Takes the job off the list of waiting ones."""
+        waited = (datetime.now(UTC) - self._job.accepted_at).total_seconds()
+        try:
+            await self._queue.remove(self._job.job_id)
+        except RedisError as error:
+            get_run_logger().warning("The job may still be listed as waiting: %s", error)
+        await count_start(self.recorder, self._job, waited)
+        await self._bar.show(0.0, self._record.message)
+
+    @asynccontextmanager
+    async def stage(self, stage: Stage, message: str) -> AsyncIterator[None]:
+        """The block is that stage; `message` tells the job's owner what goes on."""
+        self._stage_began, self._share = time.monotonic(), 0.0
+        await self._show(0.0, seconds_left=None, stage=stage, message=message)
+        yield
+        self._record = self._record.model_copy(update={"stage_seconds": self._seconds_with(stage)})
+
+    def plan(self, *, scenes: int, film_seconds: float) -> None:
+        """The plan is known: how many pictures, and how long the film."""
+        self._film_seconds = film_seconds
+        self._record = self._record.model_copy(update={"scenes_total": scenes})
+
+    async def picture_done(self, *, cached: bool) -> None:
+        """One more picture is there."""
+        self._painted += not cached
+        done, total = self._record.scenes_done + 1, self._record.scenes_total or 1
+        left = images_left(waiting=total - done, painted=self._painted, elapsed=self._elapsed)
+        await self._show(
+            done / total,
+            seconds_left=None if left is None else left + self._film_seconds * MERGE_PACE,
+            scenes_done=done,
+            message=f"Painting the pictures, {done} of {total}.",
+        )
+
+    async def merged(self, share: float) -> None:
+        """So much of the film, from 0 to 1, is encoded."""
+        if share - self._share >= SMALLEST_STEP:
+            self._share = share
+            await self._show(share, seconds_left=share_left(share=share, elapsed=self._elapsed))
+
+    async def finish(self, film: Film) -> None:
+        """The film is published. Raises RetryLater when the record cannot be written: nobody would find the film."""
+        done = self._record.model_copy(
+            update={
+                "stage": Stage.DONE,
+                "progress": 1.0,
+                "seconds_left": 0.0,
+                "message": "Done.",
+                "stage_seconds": self._seconds_with(self._record.stage),
+                "film": film,
+            }
+        )
+        try:
+            await self._records.write(done)
+        except RedisError as error:
+            raise RetryLater("The job's record cannot be written.") from error
+        self._record = done
+        await self._bar.show(1.0, self._record.message)
+
+    async def fail(self, error: Exception) -> State[Any]:
+        """Puts a failure on record; returns the state that the run ends in, with the same message."""
+        failure = failure_of(self._record.stage, error)
+        get_run_logger().error(failure.message, exc_info=error)
+        self._record = self._record.model_copy(update={"failure": failure, "seconds_left": None})
+        await self._write(message=failure.message)
+        return Failed(message=failure.message)
+
+    @property
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._stage_began
+
+    def _seconds_with(self, stage: Stage) -> dict[Stage, float]:
+        return {**self._record.stage_seconds, stage: round(self._elapsed, 3)}
+
+    async def _show(self, share: float, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
+        stage = changes.get("stage", self._record.stage)
+        await self._write(progress=round(progress_at(stage, share), 4), **changes)
+        await self._bar.show(self._record.progress, self._record.message)
+
+    async def _write(self, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
+        self._record = self._record.model_copy(update=changes)
+        try:
+            await self._records.write(self._record)
+        except RedisError as error:
+            get_run_logger().warning("The job's record is behind: %s", error)

@@ -1,0 +1,83 @@
+"""The first stage: the script is spoken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect import task
+from prefect.client.schemas.objects import State
+
+from flows.measures import timed_voiceover
+from flows.stages import ended, options, result_of, try_id
+from flows.studio import Studio
+from tabario.clients.voice import VoiceEngine
+from tabario.content import content_key
+from tabario.film.alignment import SHORTEST_PAUSE, align
+from tabario.jobs import JobSpec
+from tabario.records import Stage
+from tabario.scenes import Voiceover, Word
+from tabario.waveform import Waveform
+
+
+async def speak(studio: Studio) -> Voiceover:
+    """The spoken script and the time of each of its words."""
+    async with studio.progress.stage(Stage.VOICEOVER, "Speaking the script."):
+        return await result_of(voiceover(studio))
+
+
+@task(name="voiceover", task_run_name="voiceover", **options(Stage.VOICEOVER))
+async def voiceover(studio: Studio) -> State[Voiceover]:
+    """Adopts the voiceover of the same script and voice, or records it."""
+    kept = await find_voiceover(studio)
+    if kept is not None:
+        return ended(kept, cached=True)
+    async with timed_voiceover(studio.progress.recorder, try_id()):
+        return ended(await record_voiceover(studio), cached=False)
+
+
+async def find_voiceover(studio: Studio) -> Voiceover | None:
+    """The voiceover that was recorded before, if any."""
+    key = voiceover_key(studio, ".json")
+    if not await studio.store.exists(key):
+        return None
+    return Voiceover.model_validate_json(await studio.store.read_bytes(key))
+
+
+async def record_voiceover(studio: Studio) -> Voiceover:
+    """Speaks the script; keeps the WAV and then, as the sign that both are there, the words."""
+    path = studio.work_dir / "voiceover.wav"
+    duration, words = await speak_to(path, studio.job.spec, studio.voice)
+    audio_key = voiceover_key(studio, ".wav")
+    spoken = Voiceover(audio_key=audio_key, duration=duration, words=tuple(words), engine=studio.voice.name)
+    await studio.store.put(audio_key, path)
+    await studio.store.put_bytes(voiceover_key(studio, ".json"), spoken.model_dump_json().encode())
+    return spoken
+
+
+async def speak_to(path: Path, spec: JobSpec, voice: VoiceEngine) -> tuple[float, Sequence[Word]]:
+    """Writes the WAV; returns its seconds and the words, aligned here when the engine gives no times."""
+    speech = await voice.speak(spec.script, language=spec.language, voice_id=spec.voice_id, destination=path)
+    if speech.words is not None:
+        return speech.duration, speech.words
+    return speech.duration, await asyncio.to_thread(_align, path, spec.script, speech.duration)
+
+
+def voiceover_key(studio: Studio, suffix: str) -> str:
+    """Where the voiceover of this script in this voice is kept."""
+    spec = studio.job.spec
+    return content_key(
+        "voiceover",
+        studio.job.user_id,
+        suffix,
+        script=spec.script,
+        language=spec.language,
+        voice_id=spec.voice_id,
+        engine=studio.voice.name,
+        model=studio.voice_model,
+    )
+
+
+def _align(path: Path, script: str, duration: float) -> tuple[Word, ...]:
+    return align(script, duration, pauses=Waveform.read(path).pauses(shortest=SHORTEST_PAUSE))
