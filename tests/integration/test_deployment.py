@@ -1,0 +1,114 @@
+"""`tabario deploy` and prefect.yaml against a real Prefect server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from blocks.comfyui import ComfyUI
+from blocks.loading import load
+from tabario import names
+from tabario.cli.deployment import Outcome, deploy, deployment
+from tabario.errors import ConfigurationError
+from tabario.settings import ComfyUISettings, Settings
+from tabario.tiers import Tier
+from tests.support.jobs import new_job, settings_for
+from tests.support.servers import PrefectServer, RedisServer
+
+PROJECT = Path(__file__).parents[2]
+
+# Prefect leaves connections to its API for the garbage collector to close.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def prefect_at(prefect_server: PrefectServer) -> Iterator[None]:
+    with temporary_settings({PREFECT_API_URL: prefect_server.api_url}):
+        yield
+
+
+@pytest.fixture
+def settings(prefect_server: PrefectServer, redis_server: RedisServer, tmp_path: Path) -> Settings:
+    return settings_for(
+        prefect_url=prefect_server.api_url,
+        redis_url=redis_server.url,
+        directory=tmp_path,
+        comfyui=ComfyUISettings(url="http://127.0.0.1:8188"),
+    )
+
+
+async def test_a_repeated_deployment_changes_nothing(settings: Settings) -> None:
+    await deploy(settings)
+
+    again = await deploy(settings)
+
+    assert [change.kind for change in again] == [*["block"] * 4, "work pool", *["work queue"] * 2, "deployment"]
+    assert {change.outcome for change in again} == {Outcome.UNCHANGED}
+
+
+async def test_a_changed_setting_reaches_its_block(settings: Settings) -> None:
+    await deploy(settings)
+    moved = settings.model_copy(update={"comfyui": ComfyUISettings(url="http://127.0.0.1:9999")})
+
+    changes = {change.name: change.outcome for change in await deploy(moved)}
+
+    assert changes.pop("tabario-comfyui/tabario") is Outcome.UPDATED
+    assert set(changes.values()) == {Outcome.UNCHANGED}
+    assert (await load(ComfyUI, names.COMFYUI_BLOCK)).url == "http://127.0.0.1:9999"
+
+
+async def test_two_deployments_at_once_end_in_the_same_place(settings: Settings) -> None:
+    await asyncio.gather(deploy(settings), deploy(settings))
+
+    assert {change.outcome for change in await deploy(settings)} == {Outcome.UNCHANGED}
+
+
+async def test_a_block_that_was_never_saved_asks_for_a_deployment() -> None:
+    with pytest.raises(ConfigurationError, match="run `tabario deploy`"):
+        await load(ComfyUI, "never-saved")
+
+
+async def test_the_premium_queue_goes_first(settings: Settings) -> None:
+    await deploy(settings)
+
+    async with get_client() as client:
+        queues = {queue.name: queue.priority for queue in await client.read_work_queues(names.WORK_POOL)}
+
+    assert queues["premium"] == 1
+    assert queues["standard"] == 2
+
+
+async def test_a_run_with_a_wrong_job_is_refused(settings: Settings) -> None:
+    await deploy(settings)
+    job = new_job().model_dump(mode="json")
+
+    async with get_client() as client:
+        found = await client.read_deployment_by_name(names.DEPLOYMENT_PATH)
+        run = await client.create_flow_run_from_deployment(
+            found.id, parameters={"job": job}, work_queue_name=names.WORK_QUEUES[Tier.PREMIUM]
+        )
+        assert run.work_queue_name == "premium"
+        with pytest.raises(Exception, match="job"):
+            await client.create_flow_run_from_deployment(found.id, parameters={"job": {**job, "tier": "gold"}})
+        await client.delete_flow_run(run.id)
+
+
+def test_prefect_yaml_says_the_same_as_the_code() -> None:
+    (declared,) = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    built = deployment()
+    pool: dict[str, Any] = declared["work_pool"]
+
+    assert f"{names.FLOW}/{declared['name']}" == built.full_name
+    assert declared["entrypoint"] == built.entrypoint
+    assert declared["description"] == built.description
+    assert declared["enforce_parameter_schema"] == built.enforce_parameter_schema
+    assert (pool["name"], pool["work_queue_name"]) == (built.work_pool_name, built.work_queue_name)
+    assert pool["job_variables"].keys() == built.job_variables.keys()
+    assert pool["job_variables"]["command"].split()[:3] == built.job_variables["command"].split()[:3]
