@@ -16,13 +16,16 @@ AUDIENCE: Final = "authenticated"
 ROLE: Final = "authenticated"
 MAX_LIFETIME: Final = timedelta(days=7)
 
+_YEAR_9999: Final = 253_370_764_800
+
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a token speaks for. `tier` is None when its issuer does not say."""
+    """Who a token speaks for. `tier` is None when its issuer does not say, as is the time of its last change."""
 
     user_id: str
     tier: Tier | None
+    tier_changed_at: datetime | None
     issued_at: datetime
     expires_at: datetime
 
@@ -31,11 +34,19 @@ class _AppMetadata(BaseModel):
     """Written by the issuer only, unlike `user_metadata`, which its user may edit and which is never read."""
 
     tier: Tier | None = None
+    tier_changed_at: datetime | None = None
 
     @field_validator("tier", mode="before")
     @classmethod
     def _known_tier_or_none(cls, value: object) -> object:
         return value if value in list(Tier) else None
+
+    @field_validator("tier_changed_at", mode="before")
+    @classmethod
+    def _unix_time_or_none(cls, value: object) -> datetime | None:
+        if isinstance(value, int | float) and 0 <= value < _YEAR_9999:
+            return datetime.fromtimestamp(value, UTC)
+        return None
 
 
 class _Claims(BaseModel):
@@ -64,9 +75,11 @@ def read_identity(payload: dict[str, Any]) -> Identity:
     if claims.exp - claims.iat > MAX_LIFETIME.total_seconds():
         raise Unauthenticated("The token lives for too long.")
     _check_account(claims)
+    metadata = claims.app_metadata or _AppMetadata()
     return Identity(
         user_id=claims.sub,
-        tier=claims.app_metadata.tier if claims.app_metadata else None,
+        tier=metadata.tier,
+        tier_changed_at=metadata.tier_changed_at,
         issued_at=datetime.fromtimestamp(claims.iat, UTC),
         expires_at=datetime.fromtimestamp(claims.exp, UTC),
     )
