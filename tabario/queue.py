@@ -27,6 +27,11 @@ class JobQueue:
         """Takes a job off the list; says whether it was there. Safe to repeat."""
         return bool(await self._redis.lrem(names.QUEUE_KEY, 0, str(job_id)))
 
+    async def waiting(self) -> list[UUID]:
+        """The jobs on the list, newest first. The client must decode its answers."""
+        entries: list[str] = await self._redis.lrange(names.QUEUE_KEY, 0, -1)  # type: ignore[assignment]  # the client decodes
+        return [UUID(entry) for entry in entries]
+
     async def depth(self) -> int:
         """How many jobs wait."""
         return int(await self._redis.llen(names.QUEUE_KEY))

@@ -17,6 +17,9 @@ from redis.asyncio import Redis
 from tabario import names
 
 RECORD_TTL_SECONDS: Final = 7 * 24 * 3600
+CHANGES_TTL_SECONDS: Final = 24 * 3600
+MAX_CHANGES: Final = 100
+RECORD_FIELD: Final = "record"
 
 
 class Stage(StrEnum):
@@ -72,9 +75,17 @@ class JobRecord(BaseModel):
     film: Film | None = None
     updated_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
 
+    @property
+    def final(self) -> bool:
+        """Whether the work is over, with a film or without."""
+        return self.stage is Stage.DONE or self.failure is not None
+
 
 class JobRecords:
-    """Reads and writes job records. A record lives for `RECORD_TTL_SECONDS` after its last change."""
+    """Reads and writes job records. A record lives for `RECORD_TTL_SECONDS` after its last change.
+
+    Every version also goes to a stream, for those who follow the job: see `tabario.changes`.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -92,10 +103,14 @@ class JobRecords:
 
     async def delete(self, job_id: UUID) -> None:
         """Forgets a job that was never started."""
-        await self._redis.delete(names.record_key(str(job_id)))
+        await self._redis.delete(names.record_key(str(job_id)), names.changes_key(str(job_id)))
 
     async def write(self, record: JobRecord) -> None:
         """Replaces the job's record."""
-        stamped = record.model_copy(update={"updated_at": datetime.now(UTC)})
-        key = names.record_key(str(record.job_id))
-        await self._redis.set(key, stamped.model_dump_json(), ex=RECORD_TTL_SECONDS)
+        text = record.model_copy(update={"updated_at": datetime.now(UTC)}).model_dump_json()
+        changes = names.changes_key(str(record.job_id))
+        async with self._redis.pipeline() as pipeline:
+            pipeline.set(names.record_key(str(record.job_id)), text, ex=RECORD_TTL_SECONDS)
+            pipeline.xadd(changes, {RECORD_FIELD: text}, maxlen=MAX_CHANGES, approximate=False)
+            pipeline.expire(changes, CHANGES_TTL_SECONDS)
+            await pipeline.execute()

@@ -98,6 +98,11 @@ TIER_LOOKUPS: Final = Counter(
     "Questions to the database for a user's tier.",
     labels=(Label("outcome", ("answered", "unavailable", "misconfigured")),),
 )
+QUEUE_DRIFT: Final = Counter(
+    "video_orchestrator_queue_drift_total",
+    "Entries of the list of waiting jobs that had to be removed (ghost) or added (missing).",
+    labels=(Label("kind", ("ghost", "missing")),),
+)
 JOBS_CANCELLED: Final = Counter("video_orchestrator_jobs_cancelled_total", "Jobs that were cancelled.")
 COMFYUI_REQUEST_ERRORS: Final = Counter(
     "video_orchestrator_comfyui_request_errors_total",
