@@ -82,7 +82,7 @@ async def deploy(settings: Settings) -> list[Change]:
         async with get_client() as client:
             return [
                 *[await _save_block(slug, block) for slug, block in blocks_of(settings).items()],
-                await _save_work_pool(client),
+                await _save_work_pool(client, settings.prefect.pool_limit),
                 *[await _save_work_queue(client, tier) for tier in names.WORK_QUEUES],
                 await _save_deployment(client),
             ]
@@ -143,18 +143,19 @@ async def _compare_block(block: Block, name: str) -> Outcome:
     return Outcome.UNCHANGED if same else Outcome.UPDATED
 
 
-async def _save_work_pool(client: PrefectClient) -> Change:
+async def _save_work_pool(client: PrefectClient, limit: int) -> Change:
     def change(outcome: Outcome) -> Change:
         return Change("work pool", names.WORK_POOL, outcome)
 
-    pool = WorkPoolCreate(name=names.WORK_POOL, type=POOL_TYPE, base_job_template=BASE_JOB_TEMPLATE)
+    fields: dict[str, Any] = {"base_job_template": BASE_JOB_TEMPLATE, "concurrency_limit": limit}
+    pool = WorkPoolCreate(name=names.WORK_POOL, type=POOL_TYPE, **fields)
     try:
         await client.create_work_pool(pool)
     except ObjectAlreadyExists:
         saved = await client.read_work_pool(names.WORK_POOL)
-        if saved.base_job_template == BASE_JOB_TEMPLATE:
+        if all(getattr(saved, field) == value for field, value in fields.items()):
             return change(Outcome.UNCHANGED)
-        await client.update_work_pool(names.WORK_POOL, WorkPoolUpdate(base_job_template=BASE_JOB_TEMPLATE))
+        await client.update_work_pool(names.WORK_POOL, WorkPoolUpdate(**fields))
         return change(Outcome.UPDATED)
     return change(Outcome.CREATED)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 from redis.asyncio import Redis
@@ -18,6 +19,7 @@ from tabario.slots.claims import Claimant, Claims
 from tabario.slots.clock import Clock, utc_now
 from tabario.slots.gate import Gate
 from tabario.slots.release import Releaser
+from tabario.slots.turns import Turns
 from tabario.tiers import Tier
 
 MIN_RETRY_SECONDS: Final = 5
@@ -31,8 +33,10 @@ class Admission:
         self._settings = settings
         self._gate = Gate(redis, seconds=settings.gate)
         claims = Claims(redis, lease_seconds=settings.claim_lease, clock=clock)
+        self._claims = claims
         self._claimant = Claimant(claims, leases)
         self._releaser = Releaser(redis, leases, claims)
+        self._turns: Turns[Lease] = Turns()
 
     async def admit(self, user_id: str, tier: Tier, *, resize: bool = True) -> Lease:
         """Takes a slot; it ends by itself after `claim_lease` seconds unless a run shows up that holds it.
@@ -41,6 +45,9 @@ class Admission:
         RetryLater when no keeper works or Prefect or Redis does not answer.
         """
         limit, size = names.slot_limit(user_id), self._settings.slots(tier)
+        return await self._turns.take((limit, size, resize), partial(self._admit, limit, size, resize=resize))
+
+    async def _admit(self, limit: str, size: int, *, resize: bool) -> Lease:
         with _redis_needed():
             await self._gate.require_open()
             try:
@@ -69,6 +76,12 @@ class Admission:
             await self._releaser.release(grant.lease)
             raise LimitFull(MIN_RETRY_SECONDS)
         return grant.lease
+
+    async def keep(self, lease: Lease) -> bool:
+        """Lets a claim whose run may still be made last as long as a new one; says False when it is gone."""
+        with _redis_needed():
+            await self._claims.enter(lease.limit, str(lease.id))  # no run shows yet that the slot is taken
+        return await self._leases.renew(lease.id, seconds=self._settings.claim_lease)
 
     async def give_back(self, lease: Lease) -> None:
         """Frees a slot whose run was certainly not made. After OutcomeUnknown leave it: the run may exist."""

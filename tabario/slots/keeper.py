@@ -25,6 +25,7 @@ from tabario.slots.audit import Audit, Mended
 from tabario.slots.claims import Claimant, Claims
 from tabario.slots.clock import Clock, utc_now
 from tabario.slots.endings import EndedHook, Endings
+from tabario.slots.fairness import Fairness
 from tabario.slots.gate import Gate
 from tabario.slots.leader import Leader
 from tabario.slots.liveness import Liveness
@@ -41,7 +42,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PassReport:
-    """What one pass saw and did, in runs; `freed` and `counted` are slots whose count was wrong."""
+    """What one pass saw and did, in runs; `freed` and `counted` are slots whose count was wrong.
+
+    `overdue` says that a standard run has waited too long, so that the queues are served by age.
+    """
 
     live: int
     renewed: int
@@ -54,13 +58,14 @@ class PassReport:
     counted: int
     reclaimed: int
     cancelled: int
+    overdue: bool
 
 
 class Keeper:
     """Keeps every slot honest. `run` it as a task of each replica.
 
     `hints` yields ids of flow runs that ended. Each of `on_ended` is called once for a job, after its slot was freed;
-    a hook that fails is called again. `on_pass` gets the report of each good pass. `redis` decodes its answers.
+    a hook that fails is called again. `on_pass` is told all live runs at each good pass. `redis` decodes its answers.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators
@@ -71,7 +76,7 @@ class Keeper:
         *,
         hints: Callable[[], AsyncIterator[UUID]],
         on_ended: Sequence[EndedHook] = (),
-        on_pass: Callable[[PassReport], Awaitable[None]] | None = None,
+        on_pass: Callable[[Sequence[Run]], Awaitable[None]] | None = None,
         clock: Clock = utc_now,
     ) -> None:
         self._prefect = prefect
@@ -88,6 +93,7 @@ class Keeper:
         self._endings = Endings(redis, releaser, on_ended, bookkeeping=bookkeeping)
         self._resumer = Resumer(prefect, redis, resumes=settings.resumes, clock=clock)
         self._liveness = Liveness(redis, settings, clock=clock)
+        self._fairness = Fairness(prefect.queues, self._leader, settings, clock=clock)
         claimant = Claimant(self._claims, prefect.leases)
         self._audit = Audit(
             prefect, self._claims, claimant, self._leader, settings, bookkeeping=bookkeeping, clock=clock
@@ -161,6 +167,7 @@ class Keeper:
         resumed = [run for run in resumable if await self._try("resumed", self._resumer.resume, run)]
         dead = await self._declare_dead(live)
         mended = await self._mend(live, lost, [*resumable, *unsettled])
+        overdue = await self._order_queues()
         if not unsettled:
             await self._redis.set(names.KEEPER_SWEPT_KEY, began.timestamp(), ex=PASS_SECONDS)
         report = PassReport(
@@ -175,9 +182,10 @@ class Keeper:
             counted=sum(one.counted for one in mended),
             reclaimed=sum(one.reclaimed for one in mended),
             cancelled=sum(one.cancelled for one in mended),
+            overdue=overdue,
         )
         if self._on_pass is not None:
-            await self._on_pass(report)
+            await self._on_pass(live)
         return report
 
     async def _ended(self) -> tuple[list[Run], list[Run]]:
@@ -228,6 +236,13 @@ class Keeper:
 
         ended = [await self._try("declared dead", end, verdict.run) for verdict in verdicts.values()]
         return sum(ended)
+
+    async def _order_queues(self) -> bool:
+        try:
+            return await self._fairness.order_queues()
+        except Exception:  # the order of the queues must not spoil a pass over the slots; the next one tries again
+            log.exception("The work queues could not be put in order.")
+            return False
 
     async def _mend(self, live: Sequence[Run], lost: Sequence[Run], unsettled: Sequence[Run]) -> list[Mended]:
         held: dict[str, frozenset[UUID]] = {}

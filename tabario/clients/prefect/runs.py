@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from tabario import names
 from tabario.clients.prefect.cursors import Cursor
-from tabario.clients.prefect.http import PrefectHttp, accepted
+from tabario.clients.prefect.http import OutcomeUnknown, PrefectHttp, accepted
 from tabario.clients.prefect.leases import Leases
 from tabario.clients.prefect.models import (
     LIVE_TYPES,
@@ -26,6 +26,7 @@ from tabario.clients.prefect.models import (
     SetStateBody,
     our_run,
 )
+from tabario.clients.prefect.queues import WorkQueues
 from tabario.errors import Conflict, NotFound, RetryLater
 from tabario.jobs import Job
 
@@ -37,11 +38,12 @@ Filter = dict[str, Any]
 
 
 class PrefectApi:
-    """The part of Prefect's API that this project uses. `leases` holds the slots."""
+    """The part of Prefect's API that this project uses. `leases` holds the slots, `queues` orders the waiting runs."""
 
     def __init__(self, http: PrefectHttp) -> None:
         self._http = http
         self.leases = Leases(http)
+        self.queues = WorkQueues(http)
         self._deployment_id: UUID | None = None
 
     async def is_healthy(self) -> bool:
@@ -71,6 +73,12 @@ class PrefectApi:
         if answer.status_code == httpx.codes.NOT_FOUND:  # deployed anew since we looked
             self._deployment_id = None
             answer = await self._create(body)
+        if (
+            answer.status_code == httpx.codes.CONFLICT
+        ):  # with a request of the same moment: the next one sees what it made
+            answer = await self._create(body)
+        if answer.status_code == httpx.codes.CONFLICT:
+            raise OutcomeUnknown("The orchestrator is busy; try again in a few seconds.")
         found = FlowRunBody.model_validate(accepted(answer).json())
         run = our_run(found, await self.deployment_id())
         if run is None:
