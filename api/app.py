@@ -13,9 +13,11 @@ from api.body_limit import BodyLimit
 from api.deps import BEARER
 from api.error_handlers import UnexpectedErrors, add_error_handlers
 from api.headers import REQUEST_ID, ReplyHeaders
+from api.idempotency import HEADER as IDEMPOTENCY_KEY
 from api.lifespan import lifespan, open_services
 from api.openapi import AUTHENTICATED, DESCRIPTION, TAGS, describe, problems
-from api.routes import operation, runs, slots, start, video
+from api.rate_limit import RateLimit
+from api.routes import events, operation, runs, slots, start, video
 from api.services import OpenServices
 from monitoring.exporter import Exporter, create_exporter
 from tabario.errors import SlotsFull
@@ -67,7 +69,7 @@ def _exporter(settings: Settings) -> Exporter:
 
 def _jobs() -> APIRouter:
     router = APIRouter(tags=["jobs"], dependencies=[Security(BEARER)], responses=problems(*AUTHENTICATED))
-    for module in (start, runs, video, slots):
+    for module in (start, runs, events, video, slots):
         router.include_router(module.router)
     return router
 
@@ -75,13 +77,22 @@ def _jobs() -> APIRouter:
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """The last one added is the first to see a request."""
     app.add_middleware(BodyLimit, limit=settings.api.body_limit)
+    app.add_middleware(RateLimit)
     app.add_middleware(Authentication, verifier=create_verifier(settings))
     app.add_middleware(UnexpectedErrors)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.api.cors_origins,
         allow_methods=["GET", "HEAD", "POST"],
-        allow_headers=["Authorization", "Content-Type", "Range", "If-Range", REQUEST_ID],
-        expose_headers=["Location", "Retry-After", "Content-Range", "ETag", REQUEST_ID],
+        allow_headers=[
+            "Authorization",
+            "Content-Type",
+            "Range",
+            "If-Range",
+            IDEMPOTENCY_KEY,
+            events.LAST_EVENT_ID,
+            REQUEST_ID,
+        ],
+        expose_headers=["Location", "Retry-After", "Content-Range", "ETag", start.REPLAYED, REQUEST_ID],
     )
     app.add_middleware(ReplyHeaders)

@@ -12,10 +12,8 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.caller import Caller
 from api.problems import problem_of, unauthenticated
 from tabario.errors import Forbidden, RetryLater, Unauthenticated
-from tabario.tiers import Tier
 from tabario.tokens.claims import Identity
 from tabario.tokens.header import MAX_TOKEN_BYTES
 from tabario.tokens.verifier import TokenVerifier
@@ -28,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Authentication:
-    """Lets a request through with a `Caller` in its state, or answers 401, 403 or 503."""
+    """Lets a request through with the caller's `Identity` in its state, or answers 401, 403 or 503."""
 
     def __init__(self, app: ASGIApp, verifier: TokenVerifier) -> None:
         self._app = app
@@ -51,25 +49,15 @@ class Authentication:
         scope.setdefault("state", {})["caller"] = outcome
         await self._app(scope, receive, send)
 
-    async def _authenticate(self, scope: Scope) -> Caller | Response:
+    async def _authenticate(self, scope: Scope) -> Identity | Response:
         values = [value for name, value in scope["headers"] if name == b"authorization"]
         try:
-            return _caller(await self._verifier.verify(_bearer_token(values)))
+            return await self._verifier.verify(_bearer_token(values))
         except Unauthenticated as error:
             log.info("Refused a request to %s: %s", scope["path"], error)
             return unauthenticated(scope["path"], has_token=bool(values))
         except (Forbidden, RetryLater) as error:
             return problem_of(error, instance=scope["path"])
-
-
-def _caller(identity: Identity) -> Caller:
-    """A token that names no tier is taken for a standard user's."""
-    return Caller(
-        user_id=identity.user_id,
-        tier=identity.tier or Tier.STANDARD,
-        tier_is_certain=identity.tier is not None,
-        expires_at=identity.expires_at,
-    )
 
 
 def _bearer_token(values: list[bytes]) -> str:

@@ -41,7 +41,10 @@ class RunMessage(RunIds):
 class FilmBody(Reply):
     """The finished film."""
 
-    url: str = Field(description="Path of the MP4 on this server.", examples=["/orchestrate/video/lisbon-trams-1"])
+    url: str = Field(
+        description="Address of the MP4; fetch it with your access token.",
+        examples=["https://films.example/orchestrate/video/lisbon-trams-1"],
+    )
     duration: float = Field(description="seconds", examples=[31.46])
     bytes: int = Field(examples=[4_211_337])
     width: int = Field(description="pixels", examples=[720])
@@ -63,6 +66,20 @@ class RunBody(RunIds):
     accepted_at: AwareDatetime
     started_at: AwareDatetime | None
     ended_at: AwareDatetime | None
+
+
+class ProgressBody(Reply):
+    """How far a job is: the data of an event."""
+
+    run_id: ClientRunId
+    stage: Stage
+    progress: Progress
+    message: str = Field(description="One sentence for people.", examples=["Painting the pictures, 3 of 7."])
+    seconds_left: float | None = Field(description="Estimate; null while it is not known.", examples=[48.0])
+    scenes_done: int = Field(examples=[2])
+    scenes_total: int | None = Field(description="null until the scenes are planned", examples=[7])
+    failure: JobFailure | None
+    film: FilmBody | None
 
 
 class RunList(Reply):

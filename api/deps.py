@@ -7,9 +7,9 @@ from typing import Annotated, Final
 from fastapi import Depends, Path, Request
 from fastapi.security import HTTPBearer
 
-from api.caller import Caller
 from api.services import Services
 from tabario.jobs import RunId
+from tabario.tokens.claims import Identity
 
 # Only describes the scheme in the OpenAPI document: `api.authentication` has verified the token before.
 BEARER: Final = HTTPBearer(
@@ -20,8 +20,8 @@ BEARER: Final = HTTPBearer(
 )
 
 
-def _caller(request: Request) -> Caller:
-    caller: Caller = request.state.caller
+def _caller(request: Request) -> Identity:
+    caller: Identity = request.state.caller
     return caller
 
 
@@ -30,7 +30,7 @@ def _services(request: Request) -> Services:
     return services
 
 
-CurrentCaller = Annotated[Caller, Depends(_caller)]
+CurrentCaller = Annotated[Identity, Depends(_caller)]
 CurrentServices = Annotated[Services, Depends(_services)]
 RunReference = Annotated[
     RunId,

@@ -88,6 +88,8 @@ async def _answer_invalid_request(request: Request, error: Exception) -> JSONRes
 
 def _field(location: tuple[str | int, ...]) -> str:
     """Dotted path inside the body, or the name of the query parameter or header."""
+    if location[0] != BODY:
+        return str(location[1])
     return ".".join(str(part) for part in location[1:]) or BODY
 
 

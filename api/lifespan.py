@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Final
@@ -13,16 +13,23 @@ import anyio
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
+from api.feed import Feed
+from api.following import Following
+from api.idempotency import Attempts, Starts
 from api.outcomes import Outcomes
+from api.rates import Rates
 from api.references import RunReferences
 from api.services import OpenServices, Services
 from api.submission import Submission
 from api.views import RunViews
+from tabario.changes import JobChanges
 from tabario.clients.prefect import open_prefect
 from tabario.clients.prefect.events import watch_endings
 from tabario.clients.store import open_store
+from tabario.entitlements.entitlement import open_entitlements
 from tabario.metrics.recorder import Recorder, open_recorder
 from tabario.queue import JobQueue
+from tabario.queue_audit import QueueAudit
 from tabario.records import JobRecords
 from tabario.settings import Settings
 from tabario.slots.admission import Admission
@@ -55,7 +62,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         redis = await stack.enter_async_context(_redis(settings))
         prefect = await stack.enter_async_context(open_prefect(settings.prefect))
         recorder = await stack.enter_async_context(_recorder(settings))
-        records, queue = JobRecords(redis), JobQueue(redis)
+        entitlements = await stack.enter_async_context(open_entitlements(settings.auth, redis, recorder))
+        records, queue, changes = JobRecords(redis), JobQueue(redis), JobChanges(redis)
+        views, feed = RunViews(records, public_url=settings.api.public_url), Feed(changes)
         outcomes = Outcomes(queue=queue, records=records, recorder=recorder)
         keeper = Keeper(
             prefect,
@@ -63,20 +72,25 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             settings.slots,
             hints=partial(watch_endings, settings.prefect),
             on_ended=[outcomes.note],
+            on_pass=QueueAudit(queue, recorder).look,
         )
-        await stack.enter_async_context(_running(keeper))
+        await stack.enter_async_context(_running(partial(keep, keeper.run), feed.run))
+        submission = Submission(
+            admission=Admission(prefect.leases, redis, settings.slots),
+            runs=prefect,
+            references=RunReferences(redis),
+            queue=queue,
+            records=records,
+            recorder=recorder,
+        )
         yield Services(
             runs=prefect,
-            submission=Submission(
-                admission=Admission(prefect.leases, redis, settings.slots),
-                runs=prefect,
-                references=RunReferences(redis),
-                queue=queue,
-                records=records,
-                recorder=recorder,
-            ),
+            entitlements=entitlements,
+            starts=Starts(submission, Attempts(redis)),
+            rates=Rates(redis, settings.api),
+            following=Following(feed, changes, views),
             records=records,
-            views=RunViews(records),
+            views=views,
             films=open_store(settings.media),
             gate=Gate(redis, seconds=settings.slots.gate),
             slots=settings.slots,
@@ -101,10 +115,11 @@ def _recorder(settings: Settings) -> AbstractAsyncContextManager[Recorder]:
 
 
 @asynccontextmanager
-async def _running(keeper: Keeper) -> AsyncIterator[None]:
-    """Keeps the slots until the block ends."""
+async def _running(*services: Callable[[], Coroutine[None, None, None]]) -> AsyncIterator[None]:
+    """Each runs as a task until the block ends."""
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(keep, keeper.run)
+        for service in services:
+            tasks.start_soon(service)
         yield
         tasks.cancel_scope.cancel()
 

@@ -74,11 +74,17 @@ _MEANINGS: Final[dict[HTTPStatus, str]] = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not declared as JSON.",
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "The range lies beyond the film's end.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "A field is wrong; `errors` names it.",
+    HTTPStatus.TOO_MANY_REQUESTS: "You ask too often; wait for `Retry-After` seconds.",
     HTTPStatus.SERVICE_UNAVAILABLE: "A part is down or busy; try again after `Retry-After` seconds.",
 }
 _MODELS: Final[dict[HTTPStatus, type[Problem]]] = {HTTPStatus.UNPROCESSABLE_ENTITY: InvalidInputProblem}
 
-AUTHENTICATED: Final = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE)
+AUTHENTICATED: Final = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
 
 
 def problems(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:

@@ -6,11 +6,17 @@ from datetime import UTC, datetime
 from typing import Final
 
 from tabario.clients.prefect import Run, RunState
-from tabario.metrics.definitions import JOB_TOTAL_SECONDS, JOBS_CANCELLED, JOBS_COMPLETED, JOBS_FAILED
+from tabario.metrics.definitions import (
+    JOB_TOTAL_SECONDS,
+    JOBS_CANCELLED,
+    JOBS_COMPLETED,
+    JOBS_ENQUEUED,
+    JOBS_FAILED,
+)
 from tabario.metrics.recorder import Recorder
 from tabario.metrics.series import Observation
 from tabario.queue import JobQueue
-from tabario.records import JobFailure, JobRecord, JobRecords
+from tabario.records import JobFailure, JobRecord, JobRecords, Stage
 
 _MESSAGES: Final = {
     RunState.CANCELLED: "The job was cancelled.",
@@ -30,7 +36,11 @@ class Outcomes:
         self._recorder = recorder
 
     async def note(self, run: Run) -> None:
-        """Clears the queue entry, writes a failure that the flow could not write, and counts the end once."""
+        """Clears the queue entry, writes a failure that the flow could not write, and counts the end once.
+
+        A front door that died after it made the run could not count the job as accepted, so that is made up for here.
+        """
+        await self._recorder.record(f"{run.job.job_id}:enqueued", JOBS_ENQUEUED.increment())
         await self._queue.remove(run.job.job_id)
         failure = None if run.state is RunState.COMPLETED else await self._settle_failure(run)
         await self._recorder.record(f"{run.job.job_id}:ended", *_observations(run, failure))
@@ -40,12 +50,15 @@ class Outcomes:
         record = await self._records.read(run.job.job_id) or JobRecord(job_id=run.job.job_id)
         if record.failure is not None and run.state is not RunState.CANCELLED:
             return record.failure
-        failure = JobFailure(
-            stage=record.stage, code=_CODES[run.state], reason=_REASONS[run.state], message=_MESSAGES[run.state]
-        )
+        failure = failure_of(run.state, record.stage)
         settled = {"failure": failure, "message": failure.message, "seconds_left": None}
         await self._records.write(record.model_copy(update=settled))
         return failure
+
+
+def failure_of(state: RunState, stage: Stage) -> JobFailure:
+    """Why a run that ended in this state made no film, as far as the state tells."""
+    return JobFailure(stage=stage, code=_CODES[state], reason=_REASONS[state], message=_MESSAGES[state])
 
 
 def _observations(run: Run, failure: JobFailure | None) -> list[Observation]:

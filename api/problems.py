@@ -16,11 +16,13 @@ from tabario.errors import (
     CallerError,
     Conflict,
     Forbidden,
+    InProgress,
     InvalidInput,
     NotFound,
     RetryLater,
     SlotsFull,
     TabarioError,
+    TooManyRequests,
     Unauthenticated,
 )
 
@@ -32,6 +34,7 @@ STATUSES: Final[dict[type[TabarioError], HTTPStatus]] = {
     Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     CallerError: HTTPStatus.BAD_REQUEST,
     RetryLater: HTTPStatus.SERVICE_UNAVAILABLE,
     TabarioError: HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -92,6 +95,6 @@ def unexpected(instance: str) -> JSONResponse:
 
 
 def _headers_of(error: TabarioError) -> dict[str, str]:
-    if isinstance(error, SlotsFull | RetryLater):
+    if isinstance(error, SlotsFull | InProgress | TooManyRequests | RetryLater):
         return {"Retry-After": str(error.retry_after)}
     return {}

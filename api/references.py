@@ -34,8 +34,9 @@ class RunReferences:
         self._redis = redis
 
     async def reserve(self, job: Job) -> None:
-        """Reserves the job's `run_id`. Raises Conflict (`run_id_taken`) when another start of the user has it."""
-        if not await self._redis.set(_key(job), str(job.job_id), nx=True, ex=RESERVED_SECONDS):
+        """Reserves the job's `run_id`. Raises Conflict (`run_id_taken`) when another job of the user has it."""
+        reserved = await self._redis.set(_key(job), str(job.job_id), nx=True, ex=RESERVED_SECONDS)
+        if not reserved and await self._redis.get(_key(job)) != str(job.job_id):
             raise run_id_taken()
 
     async def release(self, job: Job) -> None:

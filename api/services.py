@@ -7,12 +7,16 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from api.submission import Submission
+from api.following import Following
+from api.idempotency import Starts
+from api.rates import Rates
 from api.views import RunViews
 from tabario.clients.prefect import Run, RunPage
+from tabario.entitlements.entitlement import Entitlement, Entitlements
 from tabario.records import JobRecords
 from tabario.settings import Settings, SlotSettings
 from tabario.slots.gate import Gate
+from tabario.tokens.claims import Identity
 
 
 class Runs(Protocol):
@@ -56,12 +60,21 @@ class Services:
     """The collaborators of the routes."""
 
     runs: Runs
-    submission: Submission
+    entitlements: Entitlements
+    starts: Starts
+    rates: Rates
+    following: Following
     records: JobRecords
     views: RunViews
     films: Films
     gate: Gate
     slots: SlotSettings
+
+    async def tier_of(self, caller: Identity) -> Entitlement:
+        """The caller's tier. Raises RetryLater and ConfigurationError."""
+        return await self.entitlements.tier_of(
+            caller.user_id, claimed=caller.tier, issued_at=caller.issued_at, changed_at=caller.tier_changed_at
+        )
 
 
 OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]

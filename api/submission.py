@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
-from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime
+from contextlib import AsyncExitStack
 from typing import Protocol
 from uuid import UUID
 
-from api.caller import Caller
 from api.references import RunReferences, run_id_taken
 from tabario.clients.prefect import Lease, OutcomeUnknown, Run
-from tabario.errors import Forbidden, NotFound, RetryLater, SlotsFull
-from tabario.jobs import Job, JobRequest
+from tabario.errors import NotFound, RetryLater, SlotsFull
+from tabario.jobs import Job
 from tabario.metrics.definitions import JOBS_ENQUEUED, SUBMISSIONS_REJECTED
 from tabario.metrics.recorder import Recorder
 from tabario.queue import JobQueue
@@ -20,11 +17,23 @@ from tabario.records import JobRecord, JobRecords
 from tabario.tiers import Tier
 
 
+class StartInDoubt(RetryLater):
+    """The run may exist, or come to exist; `lease` holds its slot meanwhile."""
+
+    def __init__(self, cause: RetryLater, lease: Lease) -> None:
+        super().__init__(str(cause), retry_after=cause.retry_after)
+        self.lease = lease
+
+
 class Admitting(Protocol):
     """Claims slots. `tabario.slots` has the real one."""
 
     async def admit(self, user_id: str, tier: Tier, *, resize: bool) -> Lease:
         """Claims a slot, letting the user's limit follow the tier if `resize`. Raises SlotsFull or RetryLater."""
+        ...
+
+    async def keep(self, lease: Lease) -> bool:
+        """Holds a claimed slot for longer; says False when it is lost."""
         ...
 
     async def give_back(self, lease: Lease) -> None:
@@ -40,7 +49,7 @@ class Creating(Protocol):
         ...
 
     async def create_run(self, job: Job, *, lease_id: UUID) -> Run:
-        """Creates the job's flow run. Raises OutcomeUnknown when it may exist all the same."""
+        """Creates the job's flow run, once for a lease. Raises OutcomeUnknown when it may exist all the same."""
         ...
 
 
@@ -64,23 +73,14 @@ class Submission:
         self._records = records
         self._recorder = recorder
 
-    async def submit(self, caller: Caller, request: JobRequest) -> Run:
-        """Starts a job for the caller.
+    async def submit(self, job: Job, *, resize: bool, unique: bool = False, claimed: Lease | None = None) -> Run:
+        """Starts a job, or finds the run that an earlier try made of it.
 
-        Raises Forbidden for a job in somebody else's name, Conflict for a `run_id` in use, SlotsFull, and RetryLater.
+        `unique` says that nobody has seen the job's `run_id` before, `claimed` is the slot of an earlier try that was
+        in doubt. Raises Conflict for a `run_id` in use, SlotsFull, StartInDoubt, and RetryLater.
         """
-        if request.user_id not in (None, caller.user_id):
-            raise Forbidden("user_id is not the user of the access token; leave it out.")
-        job = Job(
-            job_id=uuid.uuid4(),
-            user_id=caller.user_id,
-            run_id=request.run_id or uuid.uuid4().hex,
-            tier=caller.tier,
-            accepted_at=datetime.now(UTC),
-            spec=request.spec(),
-        )
         try:
-            run = await self._start(job, caller, named=request.run_id is not None)
+            run = await self._start(job, resize=resize, unique=unique, claimed=claimed)
         except (SlotsFull, RetryLater) as refusal:
             rejected = SUBMISSIONS_REJECTED.increment(tier=job.tier, reason=refusal.code)
             await self._recorder.record(f"{job.job_id}:rejected", rejected)
@@ -88,30 +88,45 @@ class Submission:
         await self._recorder.record(f"{job.job_id}:enqueued", JOBS_ENQUEUED.increment())
         return run
 
-    async def _start(self, job: Job, caller: Caller, *, named: bool) -> Run:
+    async def _start(self, job: Job, *, resize: bool, unique: bool, claimed: Lease | None) -> Run:
         async with AsyncExitStack() as undo:
-            if named:
+            if not unique:
                 await self._references.reserve(job)
                 undo.push_async_callback(self._references.release, job)
-                await self._refuse_used_reference(job)
-            lease = await self._admission.admit(caller.user_id, caller.tier, resize=caller.tier_is_certain)
+                if made := await self._made_before(job):
+                    undo.pop_all()
+                    return made
+            if claimed is not None and await self._admission.keep(claimed):
+                undo.pop_all()
+                return await self._create(job, claimed, in_doubt=RetryLater)
+            lease = await self._admission.admit(job.user_id, job.tier, resize=resize)
             undo.push_async_callback(self._admission.give_back, lease)
             undo.push_async_callback(self._forget, job)
-            await self._announce(job)
             try:
-                run = await self._runs.create_run(job, lease_id=lease.id)
-            except OutcomeUnknown:
-                # If the run exists it needs its slot, name and record. If not, all three expire by themselves.
-                undo.pop_all()
-                await self._queue.remove(job.job_id)
+                run = await self._create(job, lease, in_doubt=OutcomeUnknown)
+            except StartInDoubt:
+                undo.pop_all()  # if the run exists it needs its slot, name and record; else they expire by themselves
                 raise
             undo.pop_all()
         return run
 
-    async def _refuse_used_reference(self, job: Job) -> None:
-        with suppress(NotFound):
-            await self._runs.find_run(job.user_id, job.run_id)
+    async def _made_before(self, job: Job) -> Run | None:
+        try:
+            run = await self._runs.find_run(job.user_id, job.run_id)
+        except NotFound:
+            return None
+        if run.job.job_id != job.job_id:
             raise run_id_taken()
+        return run
+
+    async def _create(self, job: Job, lease: Lease, *, in_doubt: type[RetryLater]) -> Run:
+        """Creates the run. `in_doubt` are the errors after which it may exist all the same."""
+        await self._announce(job)
+        try:
+            return await self._runs.create_run(job, lease_id=lease.id)
+        except in_doubt as error:
+            await self._queue.remove(job.job_id)
+            raise StartInDoubt(error, lease) from error
 
     async def _announce(self, job: Job) -> None:
         """Before the run exists: a fast worker must find the record and the queue entry, or would race us for them."""

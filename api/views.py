@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from api.bodies import ActiveRun, FilmBody, RunBody
+from api.bodies import ActiveRun, FilmBody, ProgressBody, RunBody
+from api.outcomes import failure_of
 from tabario.clients.prefect import Run, RunState
 from tabario.records import Film, JobRecord, JobRecords, Stage
 
@@ -12,8 +13,9 @@ from tabario.records import Film, JobRecord, JobRecords, Stage
 class RunViews:
     """Joins runs with their records."""
 
-    def __init__(self, records: JobRecords) -> None:
+    def __init__(self, records: JobRecords, *, public_url: str) -> None:
         self._records = records
+        self._public_url = public_url.rstrip("/")
 
     async def show(self, run: Run) -> RunBody:
         """One run in full."""
@@ -22,7 +24,7 @@ class RunViews:
 
     async def show_all(self, runs: Sequence[Run]) -> list[RunBody]:
         """Several runs in full, in their order."""
-        return [_body(run, record) for run, record in await self._joined(runs)]
+        return [self._body(run, record) for run, record in await self._joined(runs)]
 
     async def active(self, runs: Sequence[Run]) -> list[ActiveRun]:
         """Several runs as holders of slots."""
@@ -31,47 +33,67 @@ class RunViews:
             for run, record in await self._joined(runs)
         ]
 
+    def progress(self, run: Run, record: JobRecord) -> ProgressBody:
+        """A version of the run's record, for those who follow it."""
+        return ProgressBody(
+            run_id=run.job.run_id,
+            stage=record.stage,
+            progress=record.progress,
+            message=record.message,
+            seconds_left=record.seconds_left,
+            scenes_done=record.scenes_done,
+            scenes_total=record.scenes_total,
+            failure=record.failure,
+            film=self._film(run, record.film),
+        )
+
+    async def record(self, run: Run) -> JobRecord:
+        """The run's record, or what stands in for one that has expired."""
+        return await self._records.read(run.job.job_id) or _forgotten(run)
+
     async def _joined(self, runs: Sequence[Run]) -> list[tuple[Run, JobRecord]]:
         records = await self._records.read_many([run.job.job_id for run in runs])
         return [(run, record or _forgotten(run)) for run, record in zip(runs, records, strict=True)]
+
+    def _body(self, run: Run, record: JobRecord) -> RunBody:
+        return RunBody(
+            run_id=run.job.run_id,
+            flow_run_id=run.flow_run_id,
+            workflow_id=run.name,
+            state=run.state,
+            stage=record.stage,
+            progress=record.progress,
+            message=record.message,
+            seconds_left=None if run.state.terminal else record.seconds_left,
+            scenes_done=record.scenes_done,
+            scenes_total=record.scenes_total,
+            failure=record.failure,
+            film=self._film(run, record.film),
+            accepted_at=run.job.accepted_at,
+            started_at=run.started_at,
+            ended_at=run.ended_at,
+        )
+
+    def _film(self, run: Run, film: Film | None) -> FilmBody | None:
+        if film is None:
+            return None
+        return FilmBody(
+            url=f"{self._public_url}/orchestrate/video/{run.job.run_id}",
+            duration=film.duration,
+            bytes=film.byte_count,
+            width=film.width,
+            height=film.height,
+        )
 
 
 def _forgotten(run: Run) -> JobRecord:
     """Stands in for a record that has expired."""
     done = run.state is RunState.COMPLETED
+    failed = run.state.terminal and not done
     return JobRecord(
         job_id=run.job.job_id,
         stage=Stage.DONE if done else Stage.QUEUED,
         progress=1.0 if done else 0.0,
+        failure=failure_of(run.state, Stage.QUEUED) if failed else None,
         message="No details are kept of this job any more.",
-    )
-
-
-def _body(run: Run, record: JobRecord) -> RunBody:
-    return RunBody(
-        run_id=run.job.run_id,
-        flow_run_id=run.flow_run_id,
-        workflow_id=run.name,
-        state=run.state,
-        stage=record.stage,
-        progress=record.progress,
-        message=record.message,
-        seconds_left=None if run.state.terminal else record.seconds_left,
-        scenes_done=record.scenes_done,
-        scenes_total=record.scenes_total,
-        failure=record.failure,
-        film=_film(run, record.film) if record.film else None,
-        accepted_at=run.job.accepted_at,
-        started_at=run.started_at,
-        ended_at=run.ended_at,
-    )
-
-
-def _film(run: Run, film: Film) -> FilmBody:
-    return FilmBody(
-        url=f"/orchestrate/video/{run.job.run_id}",
-        duration=film.duration,
-        bytes=film.byte_count,
-        width=film.width,
-        height=film.height,
     )

@@ -6,8 +6,10 @@ TabarioError
 │   ├── Unauthenticated        no valid token (401)
 │   ├── Forbidden              a valid token that may not do this (403)
 │   ├── NotFound               no such run of this user (404)
-│   └── Conflict               the state of things refuses it (409)
-│       └── SlotsFull              every slot of the tier is taken (409, Retry-After)
+│   ├── Conflict               the state of things refuses it (409)
+│   │   ├── SlotsFull              every slot of the tier is taken (409, Retry-After)
+│   │   └── InProgress             the same request is being served (409, Retry-After)
+│   └── TooManyRequests        the caller asks too often (429, Retry-After)
 ├── RetryLater             a part is down or busy: the same call may succeed later (503)
 ├── ConfigurationError     the operator mends a setting; the start is refused
 └── StageFailed            a stage of a job failed for good
@@ -91,6 +93,26 @@ class SlotsFull(Conflict):
             code="slots_full",
         )
         self.limit = limit
+        self.retry_after = retry_after
+
+
+class InProgress(Conflict):
+    """The same request is being served at this moment. `retry_after` is in whole seconds."""
+
+    code = "in_progress"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message, code="in_progress")
+        self.retry_after = retry_after
+
+
+class TooManyRequests(CallerError):
+    """The caller asks too often. `retry_after` is in whole seconds."""
+
+    code = "too_many_requests"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
         self.retry_after = retry_after
 
 

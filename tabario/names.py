@@ -13,7 +13,7 @@ DEPLOYMENT: Final = "production"
 DEPLOYMENT_PATH: Final = f"{FLOW}/{DEPLOYMENT}"
 WORK_POOL: Final = "tabario"
 WORK_QUEUES: Final[dict[Tier, str]] = {Tier.PREMIUM: "premium", Tier.STANDARD: "standard"}
-WORK_QUEUE_PRIORITY: Final[dict[Tier, int]] = {Tier.PREMIUM: 1, Tier.STANDARD: 2}  # 1 goes first
+WORK_QUEUE_PRIORITY: Final[dict[Tier, int]] = {Tier.PREMIUM: 1, Tier.STANDARD: 2}  # 1 goes first; equals go by age
 
 COMFYUI_BLOCK: Final = "tabario"
 VOICE_BLOCK: Final = "tabario"
@@ -26,6 +26,7 @@ KEEPER_LOCK_KEY: Final = "video_orchestrator:keeper:lock"
 KEEPER_FENCE_KEY: Final = "video_orchestrator:keeper:fence"
 KEEPER_FRESH_KEY: Final = "video_orchestrator:keeper:fresh"
 KEEPER_SWEPT_KEY: Final = "video_orchestrator:keeper:swept"
+RATE_PREFIX: Final = "video_orchestrator:rate"  # of the lists of a user's latest requests
 CLAIMS_KEY: Final = "video_orchestrator:claims"
 
 LEASE_LABEL: Final = "tabario.lease"
@@ -65,9 +66,33 @@ def record_key(job_id: str) -> str:
     return f"video_orchestrator:job:{job_id}"
 
 
+def changes_key(job_id: str) -> str:
+    """Redis stream with the latest versions of a job's record."""
+    return f"video_orchestrator:changes:{job_id}"
+
+
 def run_reference_key(user_id: str, run_id: str) -> str:
     """Redis string that reserves a client's run_id for one job of one user."""
     return f"video_orchestrator:run:{user_hash(user_id)}:{run_id}"
+
+
+def idempotency_key(user_id: str, key: str) -> str:
+    """Redis string with what was started under a user's Idempotency-Key."""
+    return f"video_orchestrator:idempotency:{_digest(user_id, key)}"
+
+
+def idempotency_lock_key(user_id: str, key: str) -> str:
+    """Redis string that lets one request at a time start something under a user's Idempotency-Key."""
+    return f"video_orchestrator:idempotency-lock:{_digest(user_id, key)}"
+
+
+def _digest(user_id: str, key: str) -> str:
+    return hashlib.sha256(f"{user_id}/{key}".encode()).hexdigest()
+
+
+def tier_key(user_id: str) -> str:
+    """Redis string with the last known tier of a user, and when it was known."""
+    return f"video_orchestrator:tier:{user_id}"
 
 
 def metrics_event_key(event_id: str) -> str:

@@ -38,6 +38,8 @@ class Environment(StrEnum):
 
 T = TypeVar("T", bound=BaseSettings)
 
+_RATE = r"^[1-9][0-9]{0,6}/(second|minute|hour)$"
+
 _group = partial(SettingsConfigDict, extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True)
 
 
@@ -69,6 +71,12 @@ class PrefectSettings(BaseSettings):
         default=False,
         validation_alias=AliasChoices("TABARIO_PREFECT_ONE_WRITER"),
         description="send one write at a time; needed when Prefect keeps its data in SQLite",
+    )
+    pool_limit: int = Field(
+        default=8,
+        ge=1,
+        validation_alias=AliasChoices("TABARIO_POOL_LIMIT"),
+        description="jobs at once on all workers together; the others wait, premium ones in front",
     )
 
 
@@ -129,6 +137,9 @@ class SlotSettings(BaseSettings):
     pending_limit: float = Field(default=60, gt=0, description="seconds that a run may stay PENDING")
     silence: float = Field(default=30, ge=1, description="seconds without a beat until a flow's process counts as dead")
     resumes: int = Field(default=2, ge=0, description="times that a crashed run is resumed")
+    standard_wait: float = Field(
+        default=600, gt=0, description="seconds that premium jobs may pass a waiting standard one; then it goes by age"
+    )
 
     def slots(self, tier: Tier) -> int:
         """How many jobs a user of this tier may run at once."""
@@ -194,6 +205,10 @@ class ApiSettings(BaseSettings):
         default="http://127.0.0.1:8000", description="address of the front door as its users see it, for links to films"
     )
     body_limit: int = Field(default=131_072, ge=1024, description="largest request body in bytes")
+    rate: str = Field(
+        default="60/minute", pattern=_RATE, description="starts and cancellations of a user, per second, minute or hour"
+    )
+    read_rate: str = Field(default="600/minute", pattern=_RATE, description="all other requests of a user")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="origins of browsers' apps, separated by commas"
     )
@@ -308,9 +323,8 @@ def read_group(group: type[T]) -> T:
             variable = variable_name(group, name) if name in group.model_fields else name
             hint = group.model_fields[name].description if name in group.model_fields else None
             missing = problem["type"] == "missing"
-            sentences.append(
-                f"Set {variable}{f' ({hint})' if hint else ''}: {'it is missing' if missing else problem['msg']}."
-            )
+            fault = "it is missing" if missing else problem["msg"].removeprefix("Value error, ")
+            sentences.append(f"Set {variable}{f' ({hint})' if hint else ''}: {fault}.")
         raise ConfigurationError("\n".join(sentences)) from None
 
 

@@ -6,11 +6,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from api.bodies import SlotsBody
-from api.caller import Caller
 from api.deps import CurrentCaller, CurrentServices
 from api.problems import problem_of
 from api.services import Services
 from tabario.errors import RetryLater, SlotsFull
+from tabario.tokens.claims import Identity
 
 router = APIRouter()
 
@@ -19,16 +19,15 @@ router = APIRouter()
 async def get_slots(caller: CurrentCaller, services: CurrentServices) -> SlotsBody:
     """How many jobs the caller may run at once, and which ones run."""
     runs = await services.runs.live_runs(caller.user_id)
-    return SlotsBody(
-        tier=caller.tier, limit=services.slots.slots(caller.tier), active=await services.views.active(runs)
-    )
+    tier = (await services.tier_of(caller)).tier
+    return SlotsBody(tier=tier, limit=services.slots.slots(tier), active=await services.views.active(runs))
 
 
 async def answer_slots_full(request: Request, error: Exception) -> JSONResponse:
     """409 that names the jobs which hold the slots, unless they cannot be read just now."""
     assert isinstance(error, SlotsFull)  # noqa: S101 - registered for this type only
     services: Services = request.app.state.services
-    caller: Caller = request.state.caller
+    caller: Identity = request.state.caller
     members: dict[str, object] = {"limit": error.limit}
     try:
         active = await services.views.active(await services.runs.live_runs(caller.user_id))

@@ -5,15 +5,24 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Depends, Request, Response
+from fastapi import APIRouter, Body, Depends, Header, Request, Response
+from pydantic import StringConstraints
+from pydantic.json_schema import SkipJsonSchema
 from starlette.exceptions import HTTPException
 
 from api.bodies import RunMessage
 from api.deps import CurrentCaller, CurrentServices
+from api.idempotency import HEADER
 from api.openapi import SlotsFullProblem, problems
 from tabario.jobs import JobRequest
 
 POLL_SECONDS: Final = 2
+REPLAYED: Final = "Idempotent-Replayed"
+
+IdempotencyKey = Annotated[
+    Annotated[str, StringConstraints(pattern=r'^("[!#-\[\]-~]{1,200}"|[!#-\[\]-~]{1,200})$')] | SkipJsonSchema[None],
+    Header(alias=HEADER, description="Names this request, bare or in double quotes.", examples=["7f1c2b9e-start"]),
+]
 
 router = APIRouter()
 
@@ -62,6 +71,7 @@ async def _declared_as_json(request: Request) -> None:
             "headers": {
                 "Location": {"schema": {"type": "string"}, "description": "Path of the job's status."},
                 "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds until asking is worth it."},
+                REPLAYED: {"schema": {"type": "string"}, "description": "true: an earlier request started the job."},
             },
             "links": {
                 name: {"operationId": operation, "parameters": {"run": "$response.body#/run_id"}}
@@ -76,7 +86,10 @@ async def _declared_as_json(request: Request) -> None:
         ),
         HTTPStatus.CONFLICT: {
             "model": SlotsFullProblem,
-            "description": "Every slot is taken (`slots_full`), or the `run_id` is in use (`run_id_taken`).",
+            "description": (
+                "Every slot is taken (`slots_full`), the `run_id` is in use (`run_id_taken`), "
+                "or a request with the same key is being served (`in_progress`)."
+            ),
         },
     },
 )
@@ -85,14 +98,17 @@ async def start_job(
     response: Response,
     caller: CurrentCaller,
     services: CurrentServices,
+    idempotency_key: IdempotencyKey = None,
 ) -> RunMessage:
-    """Accepts a script and starts to make the film. The job takes one of the caller's slots until it ends."""
-    run = await services.submission.submit(caller, job)
-    response.headers["Location"] = f"/orchestrate/status/{run.job.run_id}"
+    """Accepts a script and starts to make the film. The job takes one of the caller's slots until it ends.
+
+    With an `Idempotency-Key`, a request that is sent again within 24 hours gives the same job, and the reply says
+    `Idempotent-Replayed: true`. A refused request does not use up its key.
+    """
+    key = idempotency_key.strip('"') if idempotency_key else None
+    started, replayed = await services.starts.start(caller.user_id, await services.tier_of(caller), job, key)
+    response.headers["Location"] = f"/orchestrate/status/{started.run_id}"
     response.headers["Retry-After"] = str(POLL_SECONDS)
-    return RunMessage(
-        run_id=run.job.run_id,
-        flow_run_id=run.flow_run_id,
-        workflow_id=run.name,
-        message="The job is accepted. Follow it at the address in Location.",
-    )
+    if replayed:
+        response.headers[REPLAYED] = "true"
+    return RunMessage(**started.model_dump(), message="The job is accepted. Follow it at the address in Location.")

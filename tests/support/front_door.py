@@ -8,18 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 from fastapi import FastAPI
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from api.app import create_app
+from api.feed import Feed
+from api.following import Following
+from api.idempotency import Attempts, Starts
 from api.outcomes import Outcomes
+from api.rates import Rates
 from api.references import RunReferences
 from api.services import Services
 from api.submission import Submission
 from api.views import RunViews
+from tabario.changes import JobChanges
+from tabario.clients.prefect import Run
 from tabario.clients.store import MediaStore
+from tabario.entitlements.cache import TierCache
+from tabario.entitlements.entitlement import Entitlements
 from tabario.metrics.ledger import MetricsLedger
 from tabario.metrics.recorder import RedisRecorder
 from tabario.metrics.spool import Spool
@@ -67,6 +76,7 @@ class FrontDoor:
     """A running front door and the parts behind it."""
 
     app: FastAPI
+    redis: Redis
     prefect: InMemoryPrefect
     admission: InMemoryAdmission
     gate: Gate
@@ -75,7 +85,12 @@ class FrontDoor:
     films: MediaStore
     ledger: MetricsLedger
     outcomes: Outcomes
+    feed: Feed
     anonymous: httpx.AsyncClient
+
+    async def is_followed(self, run: Run, *, by: int = 1) -> bool:
+        """Whether at least so many follow the run's events."""
+        return self.feed.followers_of(run.job.job_id) >= by
 
     @asynccontextmanager
     async def client(self, *, user_id: str = USER, tier: Tier = Tier.STANDARD) -> AsyncIterator[httpx.AsyncClient]:
@@ -101,28 +116,40 @@ async def front_door(
     gate = Gate(redis, seconds=settings.slots.gate)
     if gate_open:
         await gate.open(since=0)
+    changes = JobChanges(redis)
     records, queue, films = JobRecords(redis), JobQueue(redis), MediaStore(settings.media.root)
     ledger = MetricsLedger(redis)
     recorder = RedisRecorder(ledger, Spool(settings.metrics.directory))
 
+    submission = Submission(
+        admission=admission,
+        runs=prefect,
+        references=RunReferences(redis),
+        queue=queue,
+        records=records,
+        recorder=recorder,
+    )
+
+    views, feed = RunViews(records, public_url=settings.api.public_url), Feed(changes)
+
     @asynccontextmanager
     async def services(_: Settings) -> AsyncIterator[Services]:
-        yield Services(
+        opened = Services(
             runs=prefect,
-            submission=Submission(
-                admission=admission,
-                runs=prefect,
-                references=RunReferences(redis),
-                queue=queue,
-                records=records,
-                recorder=recorder,
-            ),
+            entitlements=Entitlements(None, TierCache(redis), recorder),
+            starts=Starts(submission, Attempts(redis)),
+            rates=Rates(redis, settings.api),
+            following=Following(feed, changes, views),
             records=records,
-            views=RunViews(records),
+            views=views,
             films=films,
             gate=gate,
             slots=settings.slots,
         )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(feed.run)
+            yield opened
+            tasks.cancel_scope.cancel()
 
     app = create_app(settings, services=services)
     async with (
@@ -131,6 +158,7 @@ async def front_door(
     ):
         yield FrontDoor(
             app=app,
+            redis=redis,
             prefect=prefect,
             admission=admission,
             gate=gate,
@@ -139,6 +167,7 @@ async def front_door(
             films=films,
             ledger=ledger,
             outcomes=Outcomes(queue=queue, records=records, recorder=recorder),
+            feed=feed,
             anonymous=anonymous,
         )
 

@@ -87,13 +87,14 @@ class PrefectServer:
 
 
 @contextmanager
-def prefect_running(directory: Path, redis_server: RedisServer) -> Iterator[PrefectServer]:
-    """A real Prefect server on SQLite whose leases live in `redis_server`."""
+def prefect_running(directory: Path, redis_server: RedisServer, **variables: str) -> Iterator[PrefectServer]:
+    """A real Prefect server on SQLite whose leases live in `redis_server`, unless `variables` say otherwise."""
     port, home = free_port(), directory / "prefect"
     home.mkdir(parents=True)
     environment = prefect_server_environment(
         home=home, port=port, redis_port=redis_server.port, redis_password=redis_server.password, ui=False
     )
+    environment |= variables
     with running(prefect_server_command(port=port), environment=environment, log=directory / "prefect.log"):
         server = PrefectServer(api_url=environment["PREFECT_API_URL"], home=home)
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -26,6 +26,7 @@ from tabario.metrics.series import Observation
 from tabario.records import Film, JobFailure, JobRecord, Stage
 from tabario.tiers import Tier
 from tests.support.front_door import FrontDoor, front_door
+from tests.support.runs import new_run
 from tests.support.tokens import OTHER_USER, USER
 
 JOB: Final[dict[str, Any]] = {"script": "Trams climb the hills of Lisbon.", "caption": "Trams", "run_id": "lisbon"}
@@ -34,7 +35,7 @@ FILM: Final = bytes(range(256)) * 4
 
 @pytest.fixture
 async def door(redis: Redis, tmp_path: Path) -> AsyncIterator[FrontDoor]:
-    async with front_door(redis, tmp_path) as opened:
+    async with front_door(redis, tmp_path, public_url="https://films.example/") as opened:
         yield opened
 
 
@@ -226,7 +227,7 @@ async def test_status_of_a_finished_job_points_to_the_film(door: FrontDoor, clie
     await filmed(door, client)
     film = (await client.get("/orchestrate/status/lisbon")).json()["film"]
     assert film == {
-        "url": "/orchestrate/video/lisbon",
+        "url": "https://films.example/orchestrate/video/lisbon",
         "duration": 3.5,
         "bytes": len(FILM),
         "width": 720,
@@ -333,7 +334,7 @@ async def test_failed_job_has_no_film(door: FrontDoor, client: httpx.AsyncClient
 
 # --- what others see ---
 
-ROUTES_OF_A_RUN: Final = [("GET", "status"), ("POST", "cancel"), ("GET", "video"), ("HEAD", "video")]
+ROUTES_OF_A_RUN: Final = [("GET", "status"), ("GET", "events"), ("POST", "cancel"), ("GET", "video"), ("HEAD", "video")]
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES_OF_A_RUN)
@@ -375,6 +376,17 @@ async def test_completed_job_is_counted_once(door: FrontDoor, client: httpx.Asyn
     record = await door.records.read(run.job.job_id)
     assert record is not None
     assert record.failure is None
+
+
+async def test_job_is_counted_as_accepted_once_even_when_the_front_door_died_before_it_could(
+    door: FrontDoor, client: httpx.AsyncClient
+) -> None:
+    run = await filmed(door, client)
+    await door.outcomes.note(run)
+    assert await count(door, JOBS_ENQUEUED.increment()) == 1
+    uncounted = door.prefect.move(new_run(run.job.model_copy(update={"job_id": uuid4()})), RunState.CANCELLED)
+    await door.outcomes.note(uncounted)
+    assert await count(door, JOBS_ENQUEUED.increment()) == 2
 
 
 @pytest.mark.parametrize(

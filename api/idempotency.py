@@ -1,0 +1,162 @@
+"""The Idempotency-Key: a start that is repeated gives the same run, whatever became of the first reply."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+from redis.asyncio import Redis
+
+from api.bodies import RunIds
+from api.references import RESERVED_SECONDS
+from api.submission import StartInDoubt, Submission
+from tabario import names
+from tabario.clients.prefect import Lease, Run
+from tabario.entitlements.entitlement import Entitlement
+from tabario.errors import Forbidden, InProgress, InvalidInput, TabarioError
+from tabario.jobs import Job, JobRequest
+
+HEADER: Final = "Idempotency-Key"
+KEPT_SECONDS: Final = 24 * 3600
+RETRY_SECONDS: Final = 2
+
+# Only the holder may let go: the lock could have expired and be another request's by now.
+_LET_GO: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+
+class KeyReused(InvalidInput):
+    """The key came with another body before."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__(HEADER, "You have used this key for another request. Choose a new one.")
+
+
+class Attempt(BaseModel):
+    """What was tried under a key. `started` is None until it is known to have succeeded.
+
+    `lease_id` is the slot of a try whose outcome is unknown.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    fingerprint: str
+    job_id: UUID
+    run_id: str
+    lease_id: UUID | None = None
+    started: RunIds | None = None
+
+
+class Attempts:
+    """Attempts in Redis, each kept for `KEPT_SECONDS` after its last change."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def read(self, user_id: str, key: str) -> Attempt | None:
+        """What the user tried under the key, if anything."""
+        stored = await self._redis.get(names.idempotency_key(user_id, key))
+        return Attempt.model_validate_json(stored) if stored else None
+
+    async def write(self, user_id: str, key: str, attempt: Attempt) -> None:
+        """Notes an attempt."""
+        await self._redis.set(names.idempotency_key(user_id, key), attempt.model_dump_json(), ex=KEPT_SECONDS)
+
+    async def forget(self, user_id: str, key: str) -> None:
+        """Makes the key as good as new."""
+        await self._redis.delete(names.idempotency_key(user_id, key))
+
+    @asynccontextmanager
+    async def alone(self, user_id: str, key: str) -> AsyncIterator[None]:
+        """The block is the only one that works under the key. Raises InProgress when another one does."""
+        lock, token = names.idempotency_lock_key(user_id, key), uuid.uuid4().hex
+        if not await self._redis.set(lock, token, nx=True, ex=RESERVED_SECONDS):
+            raise InProgress("A request with this Idempotency-Key is being served.", retry_after=RETRY_SECONDS)
+        try:
+            yield
+        finally:
+            await self._redis.eval(_LET_GO, 1, lock, token)
+
+
+class Starts:
+    """Starts jobs: each one asked for without a key, and one for all requests with the same key."""
+
+    def __init__(self, submission: Submission, attempts: Attempts) -> None:
+        self._submission = submission
+        self._attempts = attempts
+
+    async def start(self, user_id: str, tier: Entitlement, request: JobRequest, key: str | None) -> tuple[RunIds, bool]:
+        """The started run, and whether that is an earlier request's.
+
+        Raises what `Submission.submit` raises, Forbidden for a job in somebody else's name, KeyReused, and InProgress.
+        """
+        if request.user_id not in (None, user_id):
+            raise Forbidden("user_id is not the user of the access token; leave it out.")
+        attempt = _new_attempt(request)
+        job = _job(user_id, tier, request, attempt)
+        if key is None:
+            return _ids(await self._submission.submit(job, resize=tier.certain, unique=request.run_id is None)), False
+        if started := _started(await self._attempts.read(user_id, key), attempt):
+            return started, True
+        async with self._attempts.alone(user_id, key):
+            before = await self._attempts.read(user_id, key)
+            if started := _started(before, attempt):
+                return started, True
+            if before is not None:
+                return await self._try(key, _job(user_id, tier, request, before), before, resize=tier.certain), False
+            try:
+                unique = request.run_id is None
+                return await self._try(key, job, attempt, resize=tier.certain, unique=unique), False
+            except StartInDoubt:
+                raise
+            except TabarioError:
+                await self._attempts.forget(user_id, key)  # certainly nothing was started: the key is not used up
+                raise
+
+    async def _try(self, key: str, job: Job, attempt: Attempt, *, resize: bool, unique: bool = False) -> RunIds:
+        await self._attempts.write(job.user_id, key, attempt)
+        claimed = Lease(attempt.lease_id, names.slot_limit(job.user_id)) if attempt.lease_id else None
+        try:
+            run = await self._submission.submit(job, resize=resize, unique=unique, claimed=claimed)
+        except StartInDoubt as doubt:
+            await self._attempts.write(job.user_id, key, attempt.model_copy(update={"lease_id": doubt.lease.id}))
+            raise
+        started = _ids(run)
+        await self._attempts.write(job.user_id, key, attempt.model_copy(update={"started": started}))
+        return started
+
+
+def _new_attempt(request: JobRequest) -> Attempt:
+    fingerprint = hashlib.sha256(request.model_dump_json(exclude={"user_id"}).encode()).hexdigest()
+    return Attempt(fingerprint=fingerprint, job_id=uuid.uuid4(), run_id=request.run_id or uuid.uuid4().hex)
+
+
+def _job(user_id: str, tier: Entitlement, request: JobRequest, attempt: Attempt) -> Job:
+    return Job(
+        job_id=attempt.job_id,
+        user_id=user_id,
+        run_id=attempt.run_id,
+        tier=tier.tier,
+        accepted_at=datetime.now(UTC),
+        spec=request.spec(),
+    )
+
+
+def _started(before: Attempt | None, now: Attempt) -> RunIds | None:
+    """What an earlier request started. Raises KeyReused when that was another request."""
+    if before is None:
+        return None
+    if before.fingerprint != now.fingerprint:
+        raise KeyReused
+    return before.started
+
+
+def _ids(run: Run) -> RunIds:
+    return RunIds(run_id=run.job.run_id, flow_run_id=run.flow_run_id, workflow_id=run.name)
