@@ -6,10 +6,11 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 import httpx
@@ -56,11 +57,19 @@ class Stack:
     """One embedded stack in one directory."""
 
     def __init__(
-        self, directory: StackDirectory, embedded: EmbeddedSettings, api: ApiSettings, metrics: MetricsSettings
+        self,
+        directory: StackDirectory,
+        embedded: EmbeddedSettings,
+        api: ApiSettings,
+        metrics: MetricsSettings,
+        *,
+        front_door: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """`front_door` are variables for the front door alone, instead of what all processes are told."""
         self._directory = directory
         self._embedded = embedded
         self._metrics = metrics
+        self._front_door = front_door
         self._secrets = directory.secrets()
         self._ports = StackPorts(
             redis=embedded.redis_port,
@@ -209,7 +218,7 @@ class Stack:
             Service(
                 "front-door",
                 [sys.executable, "-m", "api"],
-                environment,
+                {**environment, **self._front_door},
                 _answers(f"http://{LOOPBACK}:{self._ports.api}/ready"),
             ),
             Service(

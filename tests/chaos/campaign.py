@@ -1,0 +1,146 @@
+"""A campaign: users submit jobs all the time while one fault follows another."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import psutil
+from rich.console import Console
+
+from tabario.tiers import Tier
+from tests.chaos.arena import Arena, MomentMissed
+from tests.chaos.faults import FAULTS, Healed
+
+SHORT_SECONDS: Final = 600
+"""A shorter campaign goes through the faults in order, those that heal slowly first, and back."""
+LANES: Final = 2
+"""Faults that are prepared at a time, so that they meet each other."""
+PAUSES: Final = (0.0, 0.0, 3.0, 8.0)
+HEAL_SECONDS: Final = 240.0
+HEAL_LOOK_SECONDS: Final = 0.1
+TRIES: Final = 4
+CROWD: Final = (Tier.STANDARD, Tier.STANDARD, Tier.PREMIUM)
+CROWD_SECONDS: Final = 3.0
+CROWD_LIVE: Final = 2
+"""Above so many jobs only users whose slots are all taken submit: they must be refused."""
+TITLES: Final = 40
+"""Jobs of the crowd repeat now and then, also at the same time, so that pictures are adopted."""
+
+
+class Turn(NamedTuple):
+    """The next fault to make, and the luck it has."""
+
+    fault: str
+    chance: random.Random
+
+
+@dataclass
+class FaultRecord:
+    """How often a fault was made, and the longest time in seconds until its effects were over."""
+
+    injected: int = 0
+    healed_max_s: float = 0.0
+    unhealed: int = 0
+
+
+@dataclass
+class Campaign:
+    """Runs for at least `seconds`, and until every fault was made. The `seed` decides the order."""
+
+    arena: Arena
+    console: Console
+    seconds: float
+    seed: int
+    records: dict[str, FaultRecord] = field(default_factory=lambda: {name: FaultRecord() for name in FAULTS})
+    _missed: Counter[str] = field(default_factory=Counter)
+
+    async def run(self) -> None:
+        """Makes faults while the crowd submits, and returns when the last fault has healed."""
+        order = self._order(until=time.monotonic() + self.seconds)
+        async with self._crowd(), asyncio.TaskGroup() as healing:
+            await asyncio.gather(*(self._strike_on(order, healing) for _ in range(LANES)))
+
+    async def _strike_on(self, order: Iterator[Turn], healing: asyncio.TaskGroup) -> None:
+        for turn in order:
+            try:
+                healed = await FAULTS[turn.fault](self.arena, turn.chance)
+            except (MomentMissed, psutil.NoSuchProcess, sqlite3.OperationalError) as missed:
+                self._missed[turn.fault] += 1
+                self._say(turn.fault, f"not made: {missed}")
+                continue
+            self.records[turn.fault].injected += 1
+            self._say(turn.fault, "made")
+            healing.create_task(self._watch(turn.fault, healed, time.monotonic()))
+            if not self._is_short:
+                await asyncio.sleep(turn.chance.choice(PAUSES))
+
+    @property
+    def _is_short(self) -> bool:
+        return self.seconds < SHORT_SECONDS
+
+    def _order(self, *, until: float) -> Iterator[Turn]:
+        """All faults, again and again; then those that were not made yet, for a few tries."""
+        order = random.Random(self.seed)  # noqa: S311 - not for secrets
+        names = list(FAULTS)
+        while True:
+            if not self._is_short:
+                order.shuffle(names)
+            for name in names:
+                if time.monotonic() < until or self._is_due(name):
+                    yield Turn(name, random.Random(order.random()))  # noqa: S311 - the same
+            if time.monotonic() >= until and not any(map(self._is_due, names)):
+                return
+            names.reverse()
+
+    def _is_due(self, name: str) -> bool:
+        return not self.records[name].injected and self._missed[name] < TRIES
+
+    async def _watch(self, name: str, healed: Healed, since: float) -> None:
+        record = self.records[name]
+        while not await self._is_over(healed):
+            if time.monotonic() - since > HEAL_SECONDS:
+                record.unhealed += 1
+                record.healed_max_s = HEAL_SECONDS
+                self._say(name, f"not healed within {HEAL_SECONDS:.0f} s")
+                return
+            await asyncio.sleep(HEAL_LOOK_SECONDS)
+        seconds = time.monotonic() - since
+        record.healed_max_s = max(record.healed_max_s, round(seconds, 1))
+        self._say(name, f"healed after {seconds:.1f} s")
+
+    async def _is_over(self, healed: Healed) -> bool:
+        try:
+            return await healed()
+        except sqlite3.OperationalError:  # the server is just being killed, or comes back
+            return False
+
+    def _say(self, name: str, what: str) -> None:
+        self.console.print(f"  {time.strftime('%H:%M:%S')}  {name:<24} {what}", soft_wrap=True)
+
+    @asynccontextmanager
+    async def _crowd(self) -> AsyncIterator[None]:
+        crowd = asyncio.create_task(self._submit_on(random.Random(self.seed)), name="crowd")  # noqa: S311 - the same
+        try:
+            yield
+        finally:
+            crowd.cancel()
+            await asyncio.gather(crowd, return_exceptions=True)
+
+    async def _submit_on(self, chance: random.Random) -> None:
+        users = [self.arena.new_user(tier) for tier in CROWD]
+        limits = self.arena.ledger.limits
+        while True:
+            live = Counter(run.user_id for run in self.arena.witness.runs() if run.ended is None)
+            busy = live.total() >= CROWD_LIVE
+            able = [user for user in users if not busy or live[user.id] >= limits[user.id]]
+            if able:
+                await chance.choice(able).submit(f"the crowd's job {chance.randrange(TITLES)}", scenes=2)
+            await asyncio.sleep(CROWD_SECONDS)

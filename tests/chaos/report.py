@@ -1,0 +1,110 @@
+"""What a campaign showed: the table and `build/chaos.json`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.arena import Arena
+from tests.chaos.campaign import FaultRecord
+from tests.chaos.checker import Checker, lost, metric_errors, paid_twice
+
+QUIET_SECONDS: Final = 240.0
+COUNT_SECONDS: Final = 40.0
+"""The exporter polls every ten seconds, and a count may wait for Redis to come back."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures of a campaign; all of `VIOLATIONS` must be 0."""
+
+    submissions: int
+    accepted: int
+    refused: int
+    oversold: int
+    leaked: int
+    images_paid_twice: int
+    metric_errors: int
+    jobs_lost: int
+    faults: Mapping[str, FaultRecord]
+
+    VIOLATIONS = ("oversold", "leaked", "images_paid_twice", "metric_errors", "jobs_lost")
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing was violated, and each fault was made and healed."""
+        kept = not any(getattr(self, name) for name in self.VIOLATIONS)
+        return kept and all(record.injected and not record.unhealed for record in self.faults.values())
+
+    def write(self, path: Path) -> None:
+        """Writes the figures as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figures = asdict(self)
+        for record in figures["faults"].values():
+            del record["unhealed"]
+        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+    def show(self, console: Console) -> None:
+        """Prints the table."""
+        table = Table("fault", "injected", "healed, longest s")
+        for name, record in self.faults.items():
+            healed = "[red]no[/red]" if record.unhealed else f"{record.healed_max_s:.1f}"
+            table.add_row(name, str(record.injected), healed if record.injected else "-")
+        console.print(table)
+        console.print(f"submissions {self.submissions}, accepted {self.accepted}, refused {self.refused}")
+        console.print(", ".join(f"{name.replace('_', ' ')} {getattr(self, name)}" for name in self.VIOLATIONS))
+
+
+async def settle(arena: Arena) -> None:
+    """Waits until every run has ended and every slot is free, for a bounded time."""
+    deadline = time.monotonic() + QUIET_SECONDS
+    while time.monotonic() < deadline:
+        if not any(run.ended is None for run in arena.witness.runs()) and not sum(arena.witness.taken().values()):
+            return
+        await asyncio.sleep(0.5)
+
+
+async def draw_up(arena: Arena, checker: Checker, faults: Mapping[str, FaultRecord], console: Console) -> Report:
+    """The report, once everything is quiet."""
+    runs = arena.witness.runs()
+    errors = await _count_errors(arena)
+    log = (await arena.http.get(f"{arena.comfyui_url}/standin/log")).raise_for_status().json()["runs"]
+    ended = Counter(run.state for run in runs)
+    console.print(f"ended: {dict(ended)}; the database was looked at {checker.looks} times", soft_wrap=True)
+    if errors:
+        console.print(f"counters off by: {errors}")
+    return Report(
+        submissions=arena.ledger.submissions,
+        accepted=len(arena.ledger.accepted),
+        refused=arena.ledger.refused,
+        oversold=len(checker.oversold),
+        leaked=sum(arena.witness.taken().values()),
+        images_paid_twice=paid_twice(log),
+        metric_errors=len(errors),
+        jobs_lost=len(lost(arena.ledger.accepted, runs)),
+        faults=faults,
+    )
+
+
+async def _count_errors(arena: Arena) -> dict[str, float]:
+    """What the exporter's counters have wrong once they had time to catch up."""
+    deadline = time.monotonic() + COUNT_SECONDS
+    while True:
+        try:
+            exposition = (await arena.http.get(f"{arena.stack.exporter_url}/metrics")).raise_for_status().text
+            errors = metric_errors(exposition, arena.witness.runs())
+        except httpx.HTTPError:
+            errors = {"no answer": 1.0}
+        if not errors or time.monotonic() > deadline:
+            return errors
+        await asyncio.sleep(1)
