@@ -19,7 +19,7 @@ from tabario.metrics.definitions import JOBS_CANCELLED, JOBS_ENQUEUED
 from tabario.metrics.ledger import MetricsLedger
 from tabario.tiers import Tier
 from tests.support.front_door_process import FrontDoorProcess, front_door_process
-from tests.support.orchestrator import ensure_deployment, new_user
+from tests.support.orchestrator import end_all_runs, ensure_deployment, new_user
 from tests.support.servers import PrefectServer, RedisServer
 from tests.support.waiting import eventually
 
@@ -31,6 +31,7 @@ async def prefect(prefect_server: PrefectServer) -> AsyncIterator[httpx.AsyncCli
     """Prefect as its operators see it, with our flow deployed."""
     async with httpx.AsyncClient(base_url=prefect_server.api_url, timeout=30) as client:
         await ensure_deployment(client)
+        await end_all_runs(client)
         yield client
 
 
@@ -68,6 +69,10 @@ async def slots_are_free(client: httpx.AsyncClient) -> bool:
 
 
 async def test_cancelled_job_frees_its_slot_and_is_accounted_for(client: httpx.AsyncClient, store: Redis) -> None:
+    async def has_settled_the_runs_of_other_tests() -> bool:
+        return bool(await store.exists(names.KEEPER_SWEPT_KEY))
+
+    await eventually(has_settled_the_runs_of_other_tests, within=60, what="the keeper has made a whole pass")
     ledger = MetricsLedger(store)
     ((cancelled, _),) = JOBS_CANCELLED.increment().deltas
     ((enqueued, _),) = JOBS_ENQUEUED.increment().deltas

@@ -84,15 +84,18 @@ class Orchestrator:
 
     async def create_foreign_run(self, **fields: Any) -> UUID:  # noqa: ANN401 - any of Prefect's fields
         path = f"/deployments/{self.deployment_id}/create_flow_run"
-        answer = await self.http.post(path, json={"state": {"type": "SCHEDULED"}, **fields})
+        body = {"state": {"type": "SCHEDULED"}, "enforce_parameter_schema": False, **fields}
+        answer = await self.http.post(path, json=body)
         return UUID(answer.raise_for_status().json()["id"])
 
-    async def end_everything(self) -> None:
-        live = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED"]}}}
-        answer = await self.http.post("/flow_runs/filter", json={"flow_runs": live})
-        for body in answer.raise_for_status().json():
+
+async def end_all_runs(http: httpx.AsyncClient) -> None:
+    """Cancels every run that lives, page after page."""
+    live = {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED"]}}}
+    while found := (await http.post("/flow_runs/filter", json={"flow_runs": live})).raise_for_status().json():
+        for body in found:
             ended = {"state": {"type": "CANCELLED"}, "force": True}
-            (await self.http.post(f"/flow_runs/{body['id']}/set_state", json=ended)).raise_for_status()
+            (await http.post(f"/flow_runs/{body['id']}/set_state", json=ended)).raise_for_status()
 
 
 async def ensure_deployment(http: httpx.AsyncClient) -> UUID:

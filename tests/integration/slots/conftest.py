@@ -19,7 +19,14 @@ from tabario.slots.clock import utc_now
 from tabario.slots.gate import Gate
 from tabario.slots.keeper import Keeper
 from tabario.tiers import Tier
-from tests.support.orchestrator import Orchestrator, PatientTransport, SettableClock, ensure_deployment, make_job
+from tests.support.orchestrator import (
+    Orchestrator,
+    PatientTransport,
+    SettableClock,
+    end_all_runs,
+    ensure_deployment,
+    make_job,
+)
 from tests.support.servers import PrefectServer
 
 
@@ -40,7 +47,7 @@ async def orchestrator(prefect_settings: PrefectSettings) -> AsyncIterator[Orche
     ):
         ours = Orchestrator(http, prefect, await ensure_deployment(http))
         yield ours
-        await ours.end_everything()
+        await end_all_runs(ours.http)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tabario.slots.keeper import Keeper
 from tabario.tiers import Tier
 from tests.integration.slots.conftest import StartRun, no_hints
 from tests.support.jobs import settings_for
-from tests.support.orchestrator import Orchestrator, SettableClock, new_user
+from tests.support.orchestrator import Orchestrator, SettableClock, end_all_runs, new_user
 from tests.support.servers import PrefectServer, RedisServer
 
 # Prefect leaves connections to its API for the garbage collector to close.
@@ -73,7 +73,7 @@ async def deploy_pool(settings: Settings, limit: int) -> Outcome:
 async def worker(settings: Settings, orchestrator: Orchestrator) -> AsyncIterator[Worker]:
     """A worker of a pool with one place and no waiting runs."""
     await deploy_pool(settings, 1)
-    await orchestrator.end_everything()
+    await end_all_runs(orchestrator.http)
     yield Worker(orchestrator)
     for queue in names.WORK_QUEUES.values():
         (await orchestrator.http.patch(f"{POOL}/queues/{queue}", json={"is_paused": False})).raise_for_status()
