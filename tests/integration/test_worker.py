@@ -105,7 +105,7 @@ async def await_state(run_id: UUID, state: StateType, *, within: float) -> FlowR
 
 
 async def await_settled_crash(run_id: UUID) -> None:
-    """A worker may report a crash twice, and whoever resumes the run in between is overruled: wait as the keeper does."""
+    """Waits as the keeper does: a worker may report a crash twice, and its second report overrules a resume."""
 
     async def has_settled() -> bool:
         state = (await read_run(run_id)).state
