@@ -22,7 +22,7 @@ from api.services import OpenServices
 from monitoring.exporter import Exporter, create_exporter
 from tabario.errors import SlotsFull
 from tabario.settings import Settings
-from tabario.tokens.verifier import create_verifier
+from tabario.tokens.verifier import TokenVerifier, create_verifier
 
 
 def create_app(settings: Settings, *, services: OpenServices = open_services) -> FastAPI:
@@ -31,12 +31,13 @@ def create_app(settings: Settings, *, services: OpenServices = open_services) ->
     Raises ConfigurationError when the settings contradict each other.
     """
     exporter = _exporter(settings) if settings.metrics.enabled else None
+    verifier = create_verifier(settings)
     app = FastAPI(
         title="Tabario Flows",
         version=version("tabario-flows"),
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        lifespan=lifespan(settings, services, exporter),
+        lifespan=lifespan(settings, services, verifier, exporter),
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
@@ -47,7 +48,7 @@ def create_app(settings: Settings, *, services: OpenServices = open_services) ->
         app.router.routes.append(Route("/metrics", exporter.app, methods=["GET"], include_in_schema=False))
     add_error_handlers(app)
     app.add_exception_handler(SlotsFull, slots.answer_slots_full)
-    _add_middleware(app, settings)
+    _add_middleware(app, settings, verifier)
     describe(app)
     return app
 
@@ -74,11 +75,11 @@ def _jobs() -> APIRouter:
     return router
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
+def _add_middleware(app: FastAPI, settings: Settings, verifier: TokenVerifier) -> None:
     """The last one added is the first to see a request."""
     app.add_middleware(BodyLimit, limit=settings.api.body_limit)
     app.add_middleware(RateLimit)
-    app.add_middleware(Authentication, verifier=create_verifier(settings))
+    app.add_middleware(Authentication, verifier=verifier)
     app.add_middleware(UnexpectedErrors)
     app.add_middleware(
         CORSMiddleware,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from functools import partial
 from typing import Final
 
@@ -26,7 +26,8 @@ from tabario.changes import JobChanges
 from tabario.clients.prefect import open_prefect
 from tabario.clients.prefect.events import watch_endings
 from tabario.clients.store import open_store
-from tabario.entitlements.entitlement import open_entitlements
+from tabario.entitlements.entitlement import Entitlements, open_entitlements
+from tabario.errors import RetryLater
 from tabario.metrics.recorder import Recorder, open_recorder
 from tabario.queue import JobQueue
 from tabario.queue_audit import QueueAudit
@@ -35,6 +36,7 @@ from tabario.settings import Settings
 from tabario.slots.admission import Admission
 from tabario.slots.gate import Gate
 from tabario.slots.keeper import Keeper
+from tabario.tokens.verifier import TokenVerifier
 
 REDIS_SECONDS: Final = 5.0
 
@@ -42,13 +44,17 @@ log = logging.getLogger(__name__)
 
 
 def lifespan(
-    settings: Settings, services: OpenServices, exporter: AbstractAsyncContextManager[object] | None
+    settings: Settings,
+    services: OpenServices,
+    verifier: TokenVerifier,
+    exporter: AbstractAsyncContextManager[object] | None,
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     """The app's lifespan: its services are open, and the exporter polls, while it serves."""
 
     @asynccontextmanager
     async def serve(app: FastAPI) -> AsyncIterator[None]:
-        async with services(settings) as opened, exporter or nullcontext():
+        async with services(settings) as opened, exporter or nullcontext(), AsyncExitStack() as stack:
+            stack.push_async_callback(verifier.close)
             app.state.services = opened
             yield
 
@@ -63,6 +69,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         prefect = await stack.enter_async_context(open_prefect(settings.prefect))
         recorder = await stack.enter_async_context(_recorder(settings))
         entitlements = await stack.enter_async_context(open_entitlements(settings.auth, redis, recorder))
+        await _probe(entitlements)
         records, queue, changes = JobRecords(redis), JobQueue(redis), JobChanges(redis)
         views, feed = RunViews(records, public_url=settings.api.public_url), Feed(changes)
         outcomes = Outcomes(queue=queue, records=records, recorder=recorder)
@@ -95,6 +102,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             gate=Gate(redis, seconds=settings.slots.gate),
             slots=settings.slots,
         )
+
+
+async def _probe(entitlements: Entitlements) -> None:
+    """Lets a wrong key stop the start with a sentence; a Supabase that is only away does not."""
+    with suppress(RetryLater):
+        await entitlements.probe()
 
 
 def _redis(settings: Settings) -> Redis:

@@ -15,13 +15,13 @@ from redis.asyncio import Redis
 
 from tabario.entitlements.cache import TierCache
 from tabario.entitlements.known_tier import KnownTier
-from tabario.entitlements.single_flight import SingleFlight
 from tabario.entitlements.source import TierSource
 from tabario.entitlements.supabase import open_supabase
 from tabario.errors import ConfigurationError, RetryLater
 from tabario.metrics.definitions import TIER_LOOKUPS
 from tabario.metrics.recorder import Recorder
 from tabario.settings import AuthSettings
+from tabario.single_flight import SingleFlight
 from tabario.slots.clock import Clock, utc_now
 from tabario.tiers import Tier
 

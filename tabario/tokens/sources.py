@@ -29,6 +29,10 @@ class KeySource(Protocol):
         """The key for an accepted header. Raises Unauthenticated when there is none, RetryLater in an outage."""
         ...
 
+    async def close(self) -> None:
+        """Ends what is still under way."""
+        ...
+
 
 @dataclass(frozen=True)
 class SharedSecret:
@@ -45,6 +49,9 @@ class SharedSecret:
     async def key(self, header: TokenHeader) -> bytes:  # noqa: ARG002 - the same key for every accepted header
         """The secret."""
         return self.secret
+
+    async def close(self) -> None:
+        """Nothing is ever under way."""
 
 
 def secret_bytes(secret: str, *, variable: str) -> bytes:

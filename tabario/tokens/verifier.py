@@ -13,6 +13,7 @@ from tabario.tokens.claims import AUDIENCE, Identity, read_identity
 from tabario.tokens.development import KEY_VARIABLE, development_source
 from tabario.tokens.header import TokenHeader, read_header
 from tabario.tokens.sources import KeySource
+from tabario.tokens.supabase import supabase_sources
 
 LEEWAY_SECONDS: Final = 10
 
@@ -33,6 +34,11 @@ class TokenVerifier:
         source = self._source(header)
         return read_identity(_decode(token, await source.key(header), header, issuer=source.issuer))
 
+    async def close(self) -> None:
+        """Ends what is still under way. A closed verifier may go on."""
+        for source in self._sources:
+            await source.close()
+
     def _source(self, header: TokenHeader) -> KeySource:
         for source in self._sources:
             if source.accepts(header):
@@ -42,10 +48,13 @@ class TokenVerifier:
 
 def create_verifier(settings: Settings) -> TokenVerifier:
     """The verifier that the settings ask for. Raises ConfigurationError when they name no one to trust."""
-    source = development_source(settings.auth, settings.core.environment)
-    if source is None:
-        raise ConfigurationError(f"Set {KEY_VARIABLE}: without a key no token can be verified.")
-    return TokenVerifier([source])
+    development = development_source(settings.auth, settings.core.environment)
+    sources = [*([development] if development else []), *supabase_sources(settings.auth)]
+    if not sources:
+        raise ConfigurationError(
+            f"Set SUPABASE_URL, or {KEY_VARIABLE} in development: without either no token can be verified."
+        )
+    return TokenVerifier(sources)
 
 
 def _decode(token: str, key: bytes | jwt.PyJWK, header: TokenHeader, *, issuer: str) -> dict[str, Any]:

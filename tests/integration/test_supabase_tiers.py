@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -22,9 +23,11 @@ from tabario.metrics.recorder import NullRecorder
 from tabario.settings import AuthSettings
 from tabario.tiers import Tier
 from tabario.tokens.claims import read_identity
-from tests.support.orchestrator import SettableClock
-from tests.support.servers import free_port
+from tests.support.front_door_process import FrontDoorProcess, front_door_process
+from tests.support.orchestrator import SettableClock, ensure_deployment
+from tests.support.servers import PrefectServer, RedisServer, free_port
 from tests.support.supabase import PUBLISHABLE_KEY, SECRET_KEY, SupabaseProject, missing_tools, supabase_running
+from tests.support.tokens import token
 
 pytestmark = pytest.mark.skipif(missing_tools() is not None, reason=str(missing_tools()))
 
@@ -259,3 +262,62 @@ async def test_an_address_where_nobody_listens_is_an_outage() -> None:
     async with open_supabase(f"http://127.0.0.1:{free_port()}", secret_key=SECRET_KEY) as tiers:
         with pytest.raises(RetryLater):
             await tiers.tier_of(str(uuid4()))
+
+
+# --- a front door of the project ---
+
+
+@pytest.fixture(scope="module")
+async def deployed_prefect(prefect_server: PrefectServer) -> PrefectServer:
+    async with httpx.AsyncClient(base_url=prefect_server.api_url, timeout=30) as client:
+        await ensure_deployment(client)
+    return prefect_server
+
+
+@pytest.fixture(scope="module")
+def door(
+    project: SupabaseProject,
+    deployed_prefect: PrefectServer,
+    redis_server: RedisServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[FrontDoorProcess]:
+    with front_door_process(
+        tmp_path_factory.mktemp("door"),
+        redis_url=f"{redis_server.url[:-1]}8",
+        prefect=deployed_prefect,
+        TABARIO_ENVIRONMENT="production",
+        TABARIO_DEVELOPMENT_KEY="",
+        SUPABASE_URL=project.url,
+        SUPABASE_SECRET_KEY=SECRET_KEY,
+    ) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(("bought", "limit"), [("premium", 3), ("standard", 1), (None, 1)])
+def test_users_of_the_project_have_the_slots_of_their_subscription(
+    project: SupabaseProject, door: FrontDoorProcess, bought: str | None, limit: int
+) -> None:
+    headers = {"Authorization": f"Bearer {project.token(sign_up(project, tier=bought))}"}
+    reply = httpx.get(f"{door.url}/orchestrate/slots", headers=headers, timeout=30)
+    assert (reply.status_code, reply.json()["limit"]) == (200, limit)
+
+
+def test_development_token_is_worth_nothing_in_production(door: FrontDoorProcess) -> None:
+    reply = httpx.get(f"{door.url}/orchestrate/slots", headers={"Authorization": f"Bearer {token()}"}, timeout=30)
+    assert (reply.status_code, reply.json()["code"]) == (401, "invalid_token")
+
+
+def test_wrong_secret_key_stops_the_start_with_a_sentence(
+    project: SupabaseProject, prefect_server: PrefectServer, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    with (
+        pytest.raises(AssertionError, match="Check SUPABASE_URL, SUPABASE_SECRET_KEY"),
+        front_door_process(
+            tmp_path,
+            redis_url=f"{redis_server.url[:-1]}8",
+            prefect=prefect_server,
+            SUPABASE_URL=project.url,
+            SUPABASE_SECRET_KEY="sb_secret_of_another_project",
+        ),
+    ):
+        pass

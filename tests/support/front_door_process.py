@@ -57,6 +57,7 @@ def front_door_process(
         except httpx.TransportError:
             return False
 
-    with running([sys.executable, "-m", "api"], environment=environment, log=door.log):
-        wait_until(is_ready, within=60, what="the front door is ready")
+    with running([sys.executable, "-m", "api"], environment=environment, log=door.log) as process:
+        wait_until(lambda: process.poll() is not None or is_ready(), within=60, what="the front door is ready")
+        assert process.poll() is None, door.log.read_text()
         yield door

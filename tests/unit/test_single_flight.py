@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import anyio
 import pytest
 
-from tabario.entitlements.single_flight import SingleFlight
+from tabario.single_flight import SingleFlight
 
 
 @dataclass

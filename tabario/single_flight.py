@@ -17,11 +17,19 @@ class SingleFlight(Generic[T]):
 
     async def share(self, key: str, call: Callable[[], Coroutine[None, None, T]]) -> T:
         """The outcome of the call that is under way for `key`; without one, `call` is made."""
+        return await asyncio.shield(self.start(key, call))
+
+    def start(self, key: str, call: Callable[[], Coroutine[None, None, T]]) -> asyncio.Task[T]:
+        """The call that is under way for `key`; without one, `call` is begun. Its outcome need not be awaited."""
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = asyncio.create_task(call())
             flight.add_done_callback(lambda landed: self._land(key, landed))
-        return await asyncio.shield(flight)
+        return flight
+
+    def is_under_way(self, key: str) -> bool:
+        """Whether a call for `key` has not ended."""
+        return key in self._flights
 
     async def close(self) -> None:
         """Ends what is still under way."""

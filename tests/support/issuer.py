@@ -1,0 +1,90 @@
+"""An issuer of tokens for tests: a real HTTP server that publishes the keys it is told to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, Literal
+
+import anyio
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from tests.support.servers import free_port
+from tests.support.waiting import eventually
+
+Algorithm = Literal["ES256", "RS256", "EdDSA"]
+
+PRIVATE_KEYS: Final[dict[str, Any]] = {
+    "ES256": ec.generate_private_key(ec.SECP256R1()),
+    "RS256": rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+}
+OTHER_KEY: Final = ec.generate_private_key(ec.SECP256R1())
+
+_WRITERS: Final[dict[str, Any]] = {"ES256": ECAlgorithm, "RS256": RSAAlgorithm, "EdDSA": OKPAlgorithm}
+
+
+def public_key(algorithm: str, *, private_key: Any = None, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - any key, any field
+    """The published form of a key, under its algorithm's name as key id."""
+    public = (private_key or PRIVATE_KEYS[algorithm]).public_key()
+    return {**_WRITERS[algorithm].to_jwk(public, as_dict=True), "kid": algorithm, "alg": algorithm, **fields}
+
+
+class Issuer:
+    """Answers with `keys`, or with `reply` instead. `asked` is how many requests came; `stalls` answers none."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.keys: list[Any] = [public_key(algorithm) for algorithm in PRIVATE_KEYS]
+        self.reply: Response | None = None
+        self.stalls = False
+        self.asked = 0
+
+    @property
+    def url(self) -> str:
+        """Address of the project."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def breaks(self) -> None:
+        """Answers with an error from now on."""
+        self.reply = Response("the database is at 10.0.0.7", 500)
+
+    def redirects(self, target: str) -> None:
+        """Sends everybody elsewhere from now on."""
+        self.reply = RedirectResponse(target)
+
+    async def answer(self, _: Request) -> Response:
+        """The answer to any request."""
+        self.asked += 1
+        if self.stalls:
+            await anyio.sleep_forever()
+        return self.reply or Response(json.dumps({"keys": self.keys}), media_type="application/json")
+
+
+@asynccontextmanager
+async def issuer_running() -> AsyncIterator[Issuer]:
+    """Serves until the block ends."""
+    issuer = Issuer()
+    app = Starlette(routes=[Route("/auth/v1/.well-known/jwks.json", issuer.answer)])
+    config = uvicorn.Config(
+        app, port=issuer.port, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=0
+    )
+    server = uvicorn.Server(config)
+
+    async def has_started() -> bool:
+        return server.started
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve)
+        await eventually(has_started, within=10, what="the issuer listens")
+        try:
+            yield issuer
+        finally:
+            server.should_exit = True
