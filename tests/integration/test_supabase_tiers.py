@@ -293,17 +293,21 @@ def door(
         yield opened
 
 
+async def ask_for_slots(door: FrontDoorProcess, access_token: str) -> httpx.Response:
+    async with httpx.AsyncClient(base_url=door.url, timeout=30) as client:
+        return await client.get("/orchestrate/slots", headers={"Authorization": f"Bearer {access_token}"})
+
+
 @pytest.mark.parametrize(("bought", "limit"), [("premium", 3), ("standard", 1), (None, 1)])
-def test_users_of_the_project_have_the_slots_of_their_subscription(
+async def test_users_of_the_project_have_the_slots_of_their_subscription(
     project: SupabaseProject, door: FrontDoorProcess, bought: str | None, limit: int
 ) -> None:
-    headers = {"Authorization": f"Bearer {project.token(sign_up(project, tier=bought))}"}
-    reply = httpx.get(f"{door.url}/orchestrate/slots", headers=headers, timeout=30)
+    reply = await ask_for_slots(door, project.token(sign_up(project, tier=bought)))
     assert (reply.status_code, reply.json()["limit"]) == (200, limit)
 
 
-def test_development_token_is_worth_nothing_in_production(door: FrontDoorProcess) -> None:
-    reply = httpx.get(f"{door.url}/orchestrate/slots", headers={"Authorization": f"Bearer {token()}"}, timeout=30)
+async def test_development_token_is_worth_nothing_in_production(door: FrontDoorProcess) -> None:
+    reply = await ask_for_slots(door, token())
     assert (reply.status_code, reply.json()["code"]) == (401, "invalid_token")
 
 
