@@ -41,6 +41,7 @@ def redis_config(*, port: int, password: str, directory: Path) -> str:
             "appendfsync everysec",
             "maxmemory-policy noeviction",
             "daemonize no",
+            "set-proc-title no",  # a title is written over the environment, by which the stack knows its processes
             "",
         )
     )

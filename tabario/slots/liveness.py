@@ -15,7 +15,7 @@ from tabario.clients.prefect.models import Run, RunState
 from tabario.settings import SlotSettings
 from tabario.slots.clock import Clock
 
-FIRST_BEAT: Final = timedelta(seconds=120)
+FIRST_BEAT: Final = timedelta(seconds=60)  # it comes a few seconds after a run is RUNNING
 
 
 @dataclass(frozen=True, slots=True)
