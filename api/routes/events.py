@@ -21,7 +21,7 @@ router = APIRouter()
 
 LastEventId = Annotated[
     Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}-[0-9]{1,19}$")] | SkipJsonSchema[None],
-    Header(alias=LAST_EVENT_ID, description="`id` of the last event that was seen."),
+    Header(alias=LAST_EVENT_ID, description="`id` of the last event that was seen.", examples=["1793455200123-0"]),
 ]
 
 

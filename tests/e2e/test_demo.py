@@ -187,6 +187,29 @@ def test_owner_and_nobody_else_gets_the_film_in_ranges(demo: Demo, stack: StackU
     assert httpx.get(video, timeout=20).status_code == 401
 
 
+def test_token_of_a_job_is_kept_nowhere(stack: StackUnderTest) -> None:
+    token = stack.run("token").stdout.strip()
+    canary = token.rsplit(".", 1)[1].encode()
+    with httpx.Client(
+        base_url=stack.addresses.api_url, headers={"Authorization": f"Bearer {token}"}, timeout=30
+    ) as app:
+        started = app.post("/orchestrate/start", json={"script": "A canary sings.", "caption": "Canary"})
+        replies = [started.raise_for_status()]
+        status = started.headers["location"]
+        wait_until(lambda: app.get(status).json()["film"] is not None, within=240, what="the film is there")
+        run = started.json()
+        paths = [f"/orchestrate/{path}/{run['run_id']}" for path in ("status", "video", "events")]
+        replies += [app.get(path).raise_for_status() for path in paths]
+        flow_run = f"{stack.addresses.prefect_url}/api/flow_runs/{run['flow_run_id']}"
+        replies += [app.get("/orchestrate/runs"), httpx.get(flow_run, timeout=20)]
+    told = b"".join(reply.content + str(reply.headers).encode() for reply in replies)
+    files_of_the_stack = [path for path in stack.state.rglob("*") if path.is_file()]
+    assert {"prefect.db", "appendonly.aof"} <= {path.name for path in files_of_the_stack}
+    assert run["run_id"].encode() in (stack.state / "prefect" / "prefect.db").read_bytes()
+    assert canary not in told + stack.output.read_bytes()
+    assert [path for path in files_of_the_stack if canary in path.read_bytes()] == []
+
+
 def test_slot_is_free_again_after_the_film(demo: Demo, stack: StackUnderTest) -> None:
     token = stack.run("token", "--user-id", demo.user_id).stdout.strip()
     slots = httpx.get(

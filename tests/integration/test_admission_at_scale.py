@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 
 PROGRAMS: Final = find_postgresql()
 USERS: Final = 20
-SUBMISSIONS: Final = 40
+SUBMISSIONS: Final = 200
 AT_ONCE: Final = 60
 FREE_WITHIN: Final = 30.0  # seconds after the last run's end until no slot is taken
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from tabario import names
 from tabario.clients.prefect import Lease, OutcomeUnknown, Run, RunPage, RunState
-from tabario.errors import Conflict, NotFound, SlotsFull
+from tabario.errors import Conflict, InvalidInput, NotFound, SlotsFull
 from tabario.jobs import Job
 from tabario.settings import SlotSettings
 from tabario.tiers import Tier
@@ -43,6 +43,8 @@ class InMemoryPrefect:
         raise NotFound("You have no such run.")
 
     async def list_runs(self, user_id: str, *, limit: int, cursor: str | None) -> RunPage:
+        if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 10):
+            raise InvalidInput("cursor", "Is not a cursor of this list; leave it out to start anew.")
         start = int(cursor or 0)
         runs = self._of(user_id)[::-1]
         following = str(start + limit) if len(runs) > start + limit else None
