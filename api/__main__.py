@@ -13,6 +13,7 @@ from tabario.errors import ConfigurationError
 from tabario.settings import Settings
 
 GRACE_SECONDS: Final = 30
+KEEP_ALIVE_SECONDS: Final = 75  # longer than proxies keep a connection, or one sends into a connection just closed
 
 
 def main() -> None:
@@ -33,6 +34,7 @@ def main() -> None:
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
 
 
