@@ -48,7 +48,7 @@ class RecordedTotals:
         mark = self._mark if self._mark is not None else await asyncio.to_thread(self._file.read)
         totals = await self._ledger.read()
         if totals.epoch is not None and mark.is_rolled_back(totals):
-            await self._ledger.begin_epoch(instead_of=totals.epoch)
+            await self._ledger.begin_epoch(instead_of=totals.epoch, lost=mark.totals)
             totals = await self._ledger.read()
         self._mark = mark.accept(totals)
         if self._mark != mark:

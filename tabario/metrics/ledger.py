@@ -63,7 +63,11 @@ class MetricsLedger:
         epoch = fields.pop(EPOCH_FIELD, None)
         return Totals(epoch=epoch, values={name: float(value) for name, value in fields.items()})
 
-    async def begin_epoch(self, *, instead_of: str) -> None:
-        """Starts anew from zero if the epoch is still `instead_of`."""
-        ((rollbacks, _),) = COUNTER_ROLLBACKS.increment().deltas
-        await self._begin_epoch(keys=[names.METRICS_KEY], args=[instead_of, uuid4().hex, rollbacks])
+    async def begin_epoch(self, *, instead_of: str, lost: Totals) -> None:
+        """Starts anew from zero if the epoch is still `instead_of`. `lost` are the totals that Redis should have held.
+
+        Only the number of such events goes on, or the second one could not be seen.
+        """
+        ((rollbacks, one),) = COUNTER_ROLLBACKS.increment().deltas
+        number = lost.values.get(rollbacks, 0.0) + one
+        await self._begin_epoch(keys=[names.METRICS_KEY], args=[instead_of, uuid4().hex, rollbacks, repr(number)])

@@ -91,6 +91,9 @@ async def test_an_older_file_starts_a_new_epoch_from_zero(
     await add(ledger, 3)
     assert await started(after) == 3
 
+    server.restore(older)
+    assert (await shown(after)).value(ROLLBACKS) == 2, "a second loss must be seen too"
+
 
 async def test_two_exporters_begin_one_epoch_together(
     server: FaultyRedis, ledger: MetricsLedger, tmp_path: Path
