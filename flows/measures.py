@@ -18,6 +18,7 @@ from tabario.metrics.definitions import (
     IMAGE_GENERATION_SECONDS,
     IMAGE_GENERATION_SLOW,
     IMAGES_GENERATED,
+    JOBS_RESUMED,
     JOBS_STARTED,
     QUEUE_WAIT_SECONDS,
     SLOW_IMAGE_SECONDS,
@@ -50,8 +51,13 @@ class RequestMeasures:
             )
 
 
-async def count_start(recorder: Recorder, job: Job, waited: float) -> None:
-    """Counts a job as started, once however often it is resumed. `waited` is in seconds."""
+async def count_start(recorder: Recorder, job: Job, waited: float, *, beginnings: int) -> None:
+    """Counts a job as started, once however often it is resumed, and each resumption.
+
+    `waited` is in seconds; `beginnings` is how often the job has begun, this time included.
+    """
+    if beginnings > 1:
+        await recorder.record(f"{job.job_id}:{beginnings}:resumed", JOBS_RESUMED.increment())
     await recorder.record(
         f"{job.job_id}:started",
         JOBS_STARTED.increment(),

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from prefect.client.schemas.objects import State
 from prefect.logging.loggers import get_run_logger
+from prefect.runtime import flow_run
 from prefect.states import Failed
 from redis.exceptions import RedisError
 
@@ -56,7 +57,7 @@ class Progress:
             await self._queue.remove(self._job.job_id)
         except RedisError as error:
             get_run_logger().warning("The job may still be listed as waiting: %s", error)
-        await count_start(self.recorder, self._job, waited)
+        await count_start(self.recorder, self._job, waited, beginnings=flow_run.run_count)
         await self._bar.show(0.0, self._record.message)
 
     @asynccontextmanager

@@ -104,6 +104,7 @@ QUEUE_DRIFT: Final = Counter(
     labels=(Label("kind", ("ghost", "missing")),),
 )
 JOBS_CANCELLED: Final = Counter("video_orchestrator_jobs_cancelled_total", "Jobs that were cancelled.")
+JOBS_RESUMED: Final = Counter("video_orchestrator_jobs_resumed_total", "Times that a job was begun again.")
 COMFYUI_REQUEST_ERRORS: Final = Counter(
     "video_orchestrator_comfyui_request_errors_total",
     "Requests that ComfyUI did not answer.",
