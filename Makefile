@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help demo up test chaos bench lint format lock clean
+.PHONY: help demo up test chaos bench lint rules format lock clean
 
 help: ## show the commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1 \t\2/p' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ lint: $(VENV)/installed ## types, style, arrows between packages
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+rules: $(VENV)/installed ## render what Prometheus and Alertmanager read, from the settings
+	@$(BIN)/python -m monitoring.rules
 
 format: $(VENV)/installed ## format the code
 	$(BIN)/ruff format .

@@ -40,6 +40,12 @@ T = TypeVar("T", bound=BaseSettings)
 
 _RATE = r"^[1-9][0-9]{0,6}/(second|minute|hour)$"
 
+
+def _parts(value: object) -> object:
+    """What stands between the commas of a text."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 _group = partial(SettingsConfigDict, extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True)
 
 
@@ -216,7 +222,7 @@ class ApiSettings(BaseSettings):
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return _parts(value)
 
 
 class MetricsScope(StrEnum):
@@ -256,6 +262,45 @@ class MetricsSettings(BaseSettings):
         validation_alias="PROMETHEUS_MULTIPROC_DIR",
         description="directory that the front door's uvicorn workers share; leave it unset everywhere else",
     )
+
+
+class AlertSettings(BaseSettings):
+    """When operators are told, and where. `python -m monitoring.rules` renders the rule files from these."""
+
+    model_config = _group(env_prefix="TABARIO_ALERT_")
+
+    queue_depth: int = Field(default=50, ge=1, description="jobs that may wait for 10 minutes before an alert")
+    failure_percent: float = Field(
+        default=10, gt=0, lt=100, description="percentage of jobs that may fail over 15 minutes before an alert"
+    )
+    webhook_url: SecretStr | None = Field(
+        default=None, description="address that Alertmanager posts alerts to; else they stand on its own page only"
+    )
+    runbooks: str = Field(default="docs/runbooks", description="where the runbooks are found, for links in alerts")
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _an_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("it begins with http:// or https://")
+        return value
+
+
+class ScrapeSettings(BaseSettings):
+    """The addresses that Prometheus uses, each as host:port."""
+
+    model_config = _group(env_prefix="TABARIO_SCRAPE_")
+
+    front_doors: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("127.0.0.1:8000",), min_length=1, description="the front doors, separated by commas"
+    )
+    exporter: str = Field(default="127.0.0.1:9108", description="the exporter; read only when METRICS_SCOPE is process")
+    alertmanager: str = Field(default="127.0.0.1:9093", description="Alertmanager")
+
+    @field_validator("front_doors", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _parts(value)
 
 
 class EmbeddedSettings(BaseSettings):

@@ -1,0 +1,41 @@
+"""Where Prometheus reads, and to whom it tells its alerts.
+
+Exactly one target shows everything: a second one would double every sum. With `METRICS_SCOPE=all` that is the front
+door; with `process` it is the exporter, and each front door shows its own process only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from monitoring.rules.pace import Pace
+from tabario.settings import MetricsScope, ScrapeSettings
+
+WHOLE_JOB: Final = "tabario"
+PROCESS_JOB: Final = "front-door"
+
+
+def prometheus_document(settings: ScrapeSettings, scope: MetricsScope, pace: Pace) -> dict[str, Any]:
+    """The content of prometheus.yml."""
+    interval = pace.duration("10s")
+    return {
+        "global": {
+            "scrape_interval": interval,
+            "scrape_timeout": interval,
+            "evaluation_interval": pace.duration("15s"),
+        },
+        "rule_files": ["rules/*.yml"],
+        "alerting": {"alertmanagers": [{"static_configs": [{"targets": [settings.alertmanager]}]}]},
+        "scrape_configs": _scrape_configs(settings, scope),
+    }
+
+
+def _scrape_configs(settings: ScrapeSettings, scope: MetricsScope) -> list[dict[str, Any]]:
+    if scope is MetricsScope.ALL:
+        return [_scrape_config(WHOLE_JOB, settings.front_doors[:1])]
+    return [_scrape_config(WHOLE_JOB, [settings.exporter]), _scrape_config(PROCESS_JOB, settings.front_doors)]
+
+
+def _scrape_config(job: str, targets: Sequence[str]) -> dict[str, Any]:
+    return {"job_name": job, "static_configs": [{"targets": list(targets)}]}
