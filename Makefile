@@ -32,8 +32,9 @@ lint: $(VENV)/installed ## types, style, arrows between packages
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-rules: $(VENV)/installed ## render what Prometheus and Alertmanager read, from the settings
+rules: $(VENV)/installed ## render what Prometheus, Alertmanager and Grafana read, from the settings
 	@$(BIN)/python -m monitoring.rules
+	@$(BIN)/python -m monitoring.grafana
 
 format: $(VENV)/installed ## format the code
 	$(BIN)/ruff format .

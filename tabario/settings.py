@@ -287,7 +287,7 @@ class AlertSettings(BaseSettings):
 
 
 class ScrapeSettings(BaseSettings):
-    """The addresses that Prometheus uses, each as host:port."""
+    """The addresses that Prometheus and Grafana use, each as host:port."""
 
     model_config = _group(env_prefix="TABARIO_SCRAPE_")
 
@@ -295,7 +295,8 @@ class ScrapeSettings(BaseSettings):
         default=("127.0.0.1:8000",), min_length=1, description="the front doors, separated by commas"
     )
     exporter: str = Field(default="127.0.0.1:9108", description="the exporter; read only when METRICS_SCOPE is process")
-    alertmanager: str = Field(default="127.0.0.1:9093", description="Alertmanager")
+    alertmanager: str = Field(default="127.0.0.1:9093", description="Alertmanager, for Prometheus")
+    prometheus: str = Field(default="127.0.0.1:9090", description="Prometheus, for Grafana")
 
     @field_validator("front_doors", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""The files that Prometheus and Alertmanager read, rendered from the settings."""
+"""The files that Prometheus, Alertmanager and Grafana read, rendered from the settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monitoring.rules.alerts import alerts
 from monitoring.rules.pace import REAL_TIME, Pace
 from monitoring.rules.recordings import recordings
 from monitoring.rules.routing import alertmanager_document
-from monitoring.rules.scraping import prometheus_document
+from monitoring.rules.scraping import grafana_document, prometheus_document
 from tabario.settings import AlertSettings, MetricsScope, ScrapeSettings
 
 HEADER: Final = "# Rendered by `make rules` from monitoring/rules and the settings; edit those.\n"
@@ -27,6 +27,7 @@ def rendered(
         "prometheus/rules/alerts.yml": _group(
             "alerts", [rule.document(runbooks=alert.runbooks) for rule in alerts(alert, pace)]
         ),
+        "grafana/provisioning/datasources/prometheus.yml": grafana_document(scrape),
         "alertmanager/alertmanager.yml": alertmanager_document(alert, pace),
     }
     return {Path(path): HEADER + _yaml(document) for path, document in documents.items()}

@@ -31,6 +31,12 @@ def prometheus_document(settings: ScrapeSettings, scope: MetricsScope, pace: Pac
     }
 
 
+def grafana_document(settings: ScrapeSettings) -> dict[str, Any]:
+    """The content of Grafana's provisioning file for its data source."""
+    source = {"name": "Prometheus", "uid": "prometheus", "type": "prometheus", "access": "proxy", "isDefault": True}
+    return {"apiVersion": 1, "datasources": [{**source, "url": f"http://{settings.prometheus}"}]}
+
+
 def _scrape_configs(settings: ScrapeSettings, scope: MetricsScope) -> list[dict[str, Any]]:
     if scope is MetricsScope.ALL:
         return [_scrape_config(WHOLE_JOB, settings.front_doors[:1])]

@@ -92,7 +92,10 @@ def test_a_faster_pace_divides_every_duration_and_nothing_else() -> None:
     def names(text: str) -> list[str]:
         return re.findall(r"(?:record|alert): (\S+)$", text, re.MULTILINE)
 
-    for path in rendered(AlertSettings(), ScrapeSettings(), MetricsScope.ALL):
+    timed = [
+        path for path in rendered(AlertSettings(), ScrapeSettings(), MetricsScope.ALL) if "grafana" not in path.parts
+    ]
+    for path in timed:
         slow, fast = rendered_text(str(path)), rendered_text(str(path), faster=60)
         assert durations(slow)
         assert durations(fast) == pytest.approx([duration / 60 for duration in durations(slow)], abs=0.001)
