@@ -7,8 +7,9 @@ import shutil
 import pytest
 
 
-def tool(name: str, *, package: str) -> str:
-    """Path of a program on PATH; skips the test without it."""
-    if (found := shutil.which(name)) is None:
-        pytest.skip(f"{name} is not installed (Debian package {package})")
-    return found
+def tool(*names: str, package: str) -> str:
+    """Path of a program on PATH, known under one of these names; skips the test without it."""
+    for name in names:
+        if (found := shutil.which(name)) is not None:
+            return found
+    pytest.skip(f"{names[0]} is not installed (Debian package {package})")
