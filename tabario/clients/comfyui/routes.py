@@ -39,7 +39,7 @@ class Observe(Protocol):
     """Told of every HTTP exchange, for metrics.
 
     `endpoint` is the route without ids, `outcome` a status class ("2xx", "4xx", "5xx") or, when no answer came,
-    the reason ("timeout" or "error").
+    the reason ("connect", "timeout" or "error").
     """
 
     async def __call__(self, endpoint: str, outcome: str, seconds: float) -> None:
@@ -128,8 +128,8 @@ class Routes:
         try:
             answer = await self._read(request)
         except httpx.RequestError as error:
-            timed_out = isinstance(error, httpx.TimeoutException)
-            await self._tell(endpoint, "timeout" if timed_out else "error", started)
+            timed_out, refused = isinstance(error, httpx.TimeoutException), isinstance(error, httpx.ConnectError)
+            await self._tell(endpoint, "timeout" if timed_out else "connect" if refused else "error", started)
             reason = "does not answer in time" if timed_out else "cannot be reached"
             raise ComfyUIUnavailable(f"The ComfyUI server {reason}.") from error
         await self._tell(endpoint, f"{answer.status // 100}xx", started)
