@@ -18,7 +18,7 @@ def raises(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
 
 
 @pytest.mark.parametrize(
-    ("answer", "outcome"),
+    ("answer", "expected"),
     [
         (raises(httpx.ConnectError("refused")), "connect"),
         (raises(httpx.ConnectTimeout("late")), "timeout"),
@@ -29,15 +29,15 @@ def raises(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
     ],
 )
 async def test_an_exchange_is_told_by_its_status_or_by_why_no_answer_came(
-    answer: Callable[[httpx.Request], httpx.Response], outcome: str
+    answer: Callable[[httpx.Request], httpx.Response], expected: str
 ) -> None:
     told: list[tuple[str, str]] = []
 
-    async def observe(endpoint: str, what: str, seconds: float) -> None:
+    async def observe(endpoint: str, outcome: str, seconds: float) -> None:
         assert seconds >= 0
-        told.append((endpoint, what))
+        told.append((endpoint, outcome))
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer), base_url="http://comfyui") as http:
         with pytest.raises(ComfyUIUnavailable):
             await Routes(http, observe).history("0b0f6a52")
-    assert told == [("/history", outcome)]
+    assert told == [("/history", expected)]
