@@ -41,7 +41,7 @@ format: $(VENV)/installed ## format the code
 	$(BIN)/ruff check --fix .
 
 lock: ## write requirements.lock anew from pyproject.toml
-	PATH="$(BIN):$$PATH" uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra dev \
+	PATH="$(BIN):$$PATH" uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra otel --extra dev \
 		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 
 clean: ## remove the stack's state and all build products, but not .venv

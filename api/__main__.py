@@ -8,8 +8,8 @@ from typing import Final
 import uvicorn
 
 from api.app import create_app
-from api.logs import configure_logging
 from tabario.errors import ConfigurationError
+from tabario.logs import configure_logging
 from tabario.settings import Settings
 
 GRACE_SECONDS: Final = 30

@@ -23,6 +23,7 @@ from monitoring.exporter import Exporter, create_exporter
 from tabario.errors import SlotsFull
 from tabario.settings import Settings
 from tabario.tokens.verifier import TokenVerifier, create_verifier
+from tabario.tracing import start_tracing
 
 
 def create_app(settings: Settings, *, services: OpenServices = open_services) -> FastAPI:
@@ -32,6 +33,7 @@ def create_app(settings: Settings, *, services: OpenServices = open_services) ->
     """
     exporter = _exporter(settings) if settings.metrics.enabled else None
     verifier = create_verifier(settings)
+    is_traced = start_tracing(settings.tracing, service="tabario-front-door")
     app = FastAPI(
         title="Tabario Flows",
         version=version("tabario-flows"),
@@ -50,12 +52,21 @@ def create_app(settings: Settings, *, services: OpenServices = open_services) ->
     app.add_exception_handler(SlotsFull, slots.answer_slots_full)
     _add_middleware(app, settings, verifier)
     describe(app)
+    if is_traced:
+        _add_spans(app)
     return app
 
 
 def create_app_from_environment() -> FastAPI:
     """For `uvicorn --factory`."""
     return create_app(Settings.from_environment())
+
+
+def _add_spans(app: FastAPI) -> None:
+    """A span for each request but those of machines that ask every few seconds."""
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: PLC0415 - of the extra that traces need
+
+    FastAPIInstrumentor.instrument_app(app, excluded_urls="/metrics,/health,/ready", exclude_spans=["receive", "send"])
 
 
 def _exporter(settings: Settings) -> Exporter:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import uuid
-from contextvars import ContextVar
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-REQUEST_ID: Final = "X-Request-ID"
+from tabario.logs import logging_about
 
-current_request_id: Final[ContextVar[str | None]] = ContextVar("current_request_id", default=None)
+REQUEST_ID: Final = "X-Request-ID"
 
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -32,7 +31,6 @@ class ReplyHeaders:
             await self._app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope))
-        current_request_id.set(request_id)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -42,7 +40,8 @@ class ReplyHeaders:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        with logging_about(request_id=request_id):
+            await self._app(scope, receive, send_with_headers)
 
 
 def _request_id(headers: Headers) -> str:

@@ -28,6 +28,7 @@ from tabario.metrics.definitions import (
 from tabario.metrics.recorder import Recorder
 from tabario.metrics.series import Observation
 from tabario.names import WORK_QUEUES
+from tabario.tracing import note_request
 
 _COUNTED_ENDPOINTS: Final = frozenset(label["endpoint"] for label in COMFYUI_REQUEST_SECONDS.label_sets())
 _ANSWERED: Final = frozenset(label["status"] for label in COMFYUI_REQUESTS.label_sets())
@@ -41,6 +42,7 @@ class RequestMeasures:
 
     async def __call__(self, endpoint: str, outcome: str, seconds: float) -> None:
         """Takes note of one exchange; `outcome` is a status class, or why no answer came."""
+        note_request(f"ComfyUI {endpoint}", outcome=outcome, seconds=seconds)
         if outcome not in _ANSWERED:
             await self._recorder.record(uuid4().hex, COMFYUI_REQUEST_ERRORS.increment(reason=outcome))
         elif endpoint in _COUNTED_ENDPOINTS:

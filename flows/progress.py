@@ -20,6 +20,7 @@ from flows.failures import failure_of
 from flows.measures import count_start
 from tabario.errors import RetryLater
 from tabario.jobs import Job
+from tabario.logs import logging_about
 from tabario.metrics.recorder import Recorder
 from tabario.queue import JobQueue
 from tabario.records import Film, JobRecord, JobRecords, Stage
@@ -65,7 +66,8 @@ class Progress:
         """The block is that stage; `message` tells the job's owner what goes on."""
         self._stage_began, self._share = time.monotonic(), 0.0
         await self._show(0.0, seconds_left=None, stage=stage, message=message)
-        yield
+        with logging_about(stage=stage.value):
+            yield
         self._record = self._record.model_copy(update={"stage_seconds": self._seconds_with(stage)})
 
     def plan(self, *, scenes: int, film_seconds: float) -> None:
@@ -113,7 +115,8 @@ class Progress:
     async def fail(self, error: Exception) -> State[Any]:
         """Puts a failure on record; returns the state that the run ends in, with the same message."""
         failure = failure_of(self._record.stage, error)
-        get_run_logger().error(failure.message, exc_info=error)
+        with logging_about(stage=failure.stage.value):
+            get_run_logger().error(failure.message, exc_info=error)
         self._record = self._record.model_copy(update={"failure": failure, "seconds_left": None})
         await self._write(message=failure.message)
         return Failed(message=failure.message)

@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 
 from flows.images import paint_pictures
 from flows.merge import merge
@@ -16,12 +17,24 @@ from flows.tracking import track
 from flows.voiceover import speak
 from tabario import names
 from tabario.jobs import Job
+from tabario.logs import logging_about
 from tabario.records import Film
+from tabario.settings import TracingSettings, read_group
+from tabario.tracing import start_tracing
+
+# Prefect opens the run's span before it calls the flow, so this cannot wait until then.
+start_tracing(read_group(TracingSettings), service="tabario-flow")
 
 
 @flow(name=names.FLOW, persist_result=False)  # what a second try needs lies in the media store, under content keys
 async def generate_video(job: Job) -> Film | State[Any]:
     """Turns a script into a narrated short video."""
+    with logging_about(run_id=job.run_id, flow_run_id=str(flow_run.get_id())):
+        return await make(job)
+
+
+async def make(job: Job) -> Film | State[Any]:
+    """The film, or the state that the run ends in."""
     async with track(job) as progress:
         await progress.start()
         try:

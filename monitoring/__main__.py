@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-
 import uvicorn
 
 from monitoring.exporter import create_exporter
 from monitoring.server import create_server
 from tabario.errors import ConfigurationError
+from tabario.logs import configure_logging
 from tabario.settings import MetricsScope, MetricsSettings, PrefectSettings, RedisSettings, SlotSettings, read_group
 
 
 def main() -> None:
     """Serves until it gets SIGTERM or SIGINT. Exits with a sentence when a setting is wrong."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # one line per poll is noise
+    configure_logging()
     try:
         _serve()
     except ConfigurationError as error:

@@ -304,6 +304,18 @@ class ScrapeSettings(BaseSettings):
         return _parts(value)
 
 
+class TracingSettings(BaseSettings):
+    """Traces, under OpenTelemetry's own names; they need the extra `otel`."""
+
+    model_config = _group(env_prefix="")
+
+    endpoint: HttpUrl | None = Field(
+        default=None,
+        validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="address of an OTLP/HTTP receiver; without one there are no traces",
+    )
+
+
 class EmbeddedSettings(BaseSettings):
     """The stack of `tabario up`."""
 
@@ -333,6 +345,7 @@ class Settings(BaseModel):
     auth: AuthSettings
     api: ApiSettings
     metrics: MetricsSettings
+    tracing: TracingSettings = Field(default_factory=TracingSettings)
 
     @classmethod
     def from_environment(cls) -> Self:

@@ -24,6 +24,7 @@ from tabario.embedded.redis import find_redis_server, redis_command
 from tabario.embedded.state import RunningStack, StackDirectory
 from tabario.embedded.supervisor import Listener, Service, ServiceDidNotStart, Supervisor
 from tabario.errors import ConfigurationError
+from tabario.logs import PREFECT_LOGGING, PREFECT_LOGGING_VARIABLE
 from tabario.settings import ApiSettings, EmbeddedSettings, MetricsSettings
 
 LOOPBACK: Final = "127.0.0.1"
@@ -207,12 +208,15 @@ class Stack:
     def _own_services(self) -> list[Service]:
         environment = self._environment()
         worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", names.WORK_POOL, "--type", "process"]
-        polling = {"PREFECT_WORKER_QUERY_SECONDS": WORKER_QUERY_SECONDS}
+        habits = {
+            "PREFECT_WORKER_QUERY_SECONDS": WORKER_QUERY_SECONDS,
+            PREFECT_LOGGING_VARIABLE: str(PREFECT_LOGGING),
+        }
         return [
             Service(
                 "worker",
                 [*worker, "--name", WORKER_NAME],
-                {**environment, **polling},
+                {**environment, **habits},
                 _is_online(environment["PREFECT_API_URL"]),
             ),
             Service(

@@ -3,64 +3,36 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from monitoring.rules.files import rendered, write
 from monitoring.rules.pace import Pace
 from tabario.settings import AlertSettings, MetricsScope, ScrapeSettings
+from tests.support.http_receiver import receiving
 from tests.support.servers import free_port, running
 from tests.support.tools import tool
 from tests.support.waiting import wait_until
 
 
-@dataclass
 class Receiver:
     """Takes Alertmanager's webhooks; remembers the last word on each alert."""
 
-    url: str
-    _last: dict[str, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._last: dict[str, str] = {}
 
-    def take(self, notification: dict[str, Any]) -> None:
-        for alert in notification["alerts"]:
+    def take(self, notification: bytes) -> None:
+        for alert in json.loads(notification)["alerts"]:
             self._last[alert["labels"]["alertname"]] = alert["status"]
 
     def status_of(self, alert: str) -> str | None:
         """`firing`, `resolved`, or None when nothing was ever heard of it."""
         return self._last.get(alert)
-
-
-@contextmanager
-def receiver_running() -> Iterator[Receiver]:
-    """A webhook receiver on loopback."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            receiver.take(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Says nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    receiver = Receiver(f"http://127.0.0.1:{server.server_address[1]}/alerts")
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield receiver
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @dataclass(frozen=True)
@@ -99,8 +71,9 @@ def alerting_running(directory: Path, *, target: str, faster: int) -> Iterator[t
     prometheus_binary = tool("prometheus", package="prometheus")
     alertmanager_binary = tool("alertmanager", "prometheus-alertmanager", package="prometheus-alertmanager")
     prometheus, alertmanager = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    with receiver_running() as receiver:
-        settings = AlertSettings.model_validate({"webhook_url": receiver.url})
+    receiver = Receiver()
+    with receiving(receiver.take) as url:
+        settings = AlertSettings.model_validate({"webhook_url": url})
         scrape = ScrapeSettings(front_doors=(target,), alertmanager=alertmanager)
         write(rendered(settings, scrape, MetricsScope.ALL, Pace(faster)), directory)
         commands = {

@@ -29,6 +29,7 @@ from tabario.clients.prefect.models import (
 from tabario.clients.prefect.queues import WorkQueues
 from tabario.errors import Conflict, NotFound, RetryLater
 from tabario.jobs import Job
+from tabario.tracing import trace_labels
 
 PAGE: Final = 200
 HEALTH_SECONDS: Final = 2.0
@@ -64,7 +65,7 @@ class PrefectApi:
             "name": names.workflow_id(job.user_id, job.run_id),
             "parameters": {"job": job.model_dump(mode="json")},
             "tags": [names.user_tag(job.user_id), names.tier_tag(job.tier)],
-            "labels": {names.JOB_LABEL: str(job.job_id), names.TIER_LABEL: job.tier.value},
+            "labels": {names.JOB_LABEL: str(job.job_id), names.TIER_LABEL: job.tier.value, **trace_labels()},
             "work_queue_name": names.WORK_QUEUES[job.tier],
             "idempotency_key": str(lease_id),
             "state": {"type": "SCHEDULED"},

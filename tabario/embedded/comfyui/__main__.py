@@ -9,6 +9,7 @@ import uvicorn
 
 from tabario.embedded.comfyui.app import create_app
 from tabario.embedded.comfyui.versions import Version
+from tabario.logs import configure_logging
 
 
 def main() -> None:
@@ -22,11 +23,13 @@ def main() -> None:
     )
     options = parser.parse_args()
     options.directory.mkdir(parents=True, exist_ok=True)
+    configure_logging()
     uvicorn.run(
         create_app(options.directory, image_seconds=options.image_seconds, version=options.version),
         host="127.0.0.1",
         port=options.port,
         log_level="warning",
+        log_config=None,
         ws="websockets-sansio",
         ws_ping_interval=None,  # the real server sends no pings
         timeout_graceful_shutdown=1,
