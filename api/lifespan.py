@@ -17,6 +17,7 @@ from api.feed import Feed
 from api.following import Following
 from api.idempotency import Attempts, Starts
 from api.outcomes import Outcomes
+from api.passes import Passes
 from api.rates import Rates
 from api.references import RunReferences
 from api.services import OpenServices, Services
@@ -79,7 +80,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             settings.slots,
             hints=partial(watch_endings, settings.prefect),
             on_ended=[outcomes.note],
-            on_pass=QueueAudit(queue, recorder).look,
+            on_pass=Passes(QueueAudit(queue, recorder), recorder).note,
         )
         await stack.enter_async_context(_running(partial(keep, keeper.run), feed.run))
         submission = Submission(

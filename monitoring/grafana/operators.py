@@ -199,10 +199,28 @@ def _capacity() -> Sequence[Panel]:
             ),
         ),
         Chart(
-            "Jobs begun again",
-            "Jobs whose process died and that were started once more.",
+            "Leases of slots",
+            "Renewed while a job lives; one that is gone before is claimed anew.",
+            PER_MINUTE,
+            (
+                Query(per_minute(m.LEASE_RENEWALS), "renewed"),
+                Query(per_minute(m.LEASE_EXPIRIES), "gone"),
+            ),
+        ),
+        Chart(
+            "Slots mended",
+            "Slots that Prefect counted without a run, and runs whose slot it had lost.",
             NUMBER,
-            (Query(f"sum(increase({series(m.JOBS_RESUMED)}{WINDOW}))", "begun again"),),
+            (Query(f"sum by (kind) (increase({series(m.SLOTS_MENDED)}{WINDOW}))", "{{kind}}"),),
+        ),
+        Chart(
+            "Processes lost and jobs begun again",
+            "Jobs whose process fell silent, and jobs that were started once more.",
+            NUMBER,
+            (
+                Query(f"sum(increase({series(m.PROCESSES_LOST)}{WINDOW}))", "lost"),
+                Query(f"sum(increase({series(m.JOBS_RESUMED)}{WINDOW}))", "begun again"),
+            ),
         ),
         Chart(
             "Repairs of the list of waiting jobs",

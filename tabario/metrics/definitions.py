@@ -103,6 +103,18 @@ QUEUE_DRIFT: Final = Counter(
     "Entries of the list of waiting jobs that had to be removed (ghost) or added (missing).",
     labels=(Label("kind", ("ghost", "missing")),),
 )
+LEASE_RENEWALS: Final = Counter("video_orchestrator_lease_renewals_total", "Leases of slots that were renewed.")
+LEASE_EXPIRIES: Final = Counter(
+    "video_orchestrator_lease_expiries_total", "Leases that were found gone while their run lived."
+)
+SLOTS_MENDED: Final = Counter(
+    "video_orchestrator_slots_mended_total",
+    "Slots that Prefect counted without a run (freed), or runs whose slot it had lost (counted, reclaimed).",
+    labels=(Label("kind", ("freed", "counted", "reclaimed")),),
+)
+PROCESSES_LOST: Final = Counter(
+    "video_orchestrator_processes_lost_total", "Runs that were declared dead because their process was silent."
+)
 JOBS_CANCELLED: Final = Counter("video_orchestrator_jobs_cancelled_total", "Jobs that were cancelled.")
 JOBS_RESUMED: Final = Counter("video_orchestrator_jobs_resumed_total", "Times that a job was begun again.")
 COMFYUI_REQUEST_ERRORS: Final = Counter(

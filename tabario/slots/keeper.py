@@ -65,7 +65,8 @@ class Keeper:
     """Keeps every slot honest. `run` it as a task of each replica.
 
     `hints` yields ids of flow runs that ended. Each of `on_ended` is called once for a job, after its slot was freed;
-    a hook that fails is called again. `on_pass` is told all live runs at each good pass. `redis` decodes its answers.
+    a hook that fails is called again. `on_pass` is told of each good pass and of all live runs. `redis` decodes
+    its answers.
     """
 
     def __init__(  # noqa: PLR0913 - its collaborators
@@ -76,7 +77,7 @@ class Keeper:
         *,
         hints: Callable[[], AsyncIterator[UUID]],
         on_ended: Sequence[EndedHook] = (),
-        on_pass: Callable[[Sequence[Run]], Awaitable[None]] | None = None,
+        on_pass: Callable[[PassReport, Sequence[Run]], Awaitable[None]] | None = None,
         clock: Clock = utc_now,
     ) -> None:
         self._prefect = prefect
@@ -185,7 +186,7 @@ class Keeper:
             overdue=overdue,
         )
         if self._on_pass is not None:
-            await self._on_pass(live)
+            await self._on_pass(report, live)
         return report
 
     async def _ended(self) -> tuple[list[Run], list[Run]]:
