@@ -44,18 +44,24 @@ class FlowRuns:
         ours = {"deployment_id": {"any_": [deployment_id or _NO_ID]}}
         (states,) = (label.values for label in FLOW_RUNS.labels)
         by_state = {(state,): await self._count({**ours, "state": _in_state(state)}) for state in states}
-        late = await self._count({**ours, "state": {**_in_state("scheduled"), "name": {"any_": ["Late"]}}})
-        waiting = {
+        late = {**ours, "state": {**_in_state("scheduled"), "name": {"any_": ["Late"]}}}
+        queues = {
             (queue,): {**ours, "state": _in_state("scheduled"), "tags": {"all_": [names.tier_tag(tier)]}}
             for tier, queue in names.WORK_QUEUES.items()
         }
-        oldest = {queue: await self._prefect.oldest_due_run({"flow_runs": runs}) for queue, runs in waiting.items()}
+        waiting = {queue: await self._count(runs) for queue, runs in queues.items()}
         return (
             gauge_family(FLOW_RUNS, by_state),
-            gauge_family(FLOW_RUNS_LATE, {(): late}),
-            gauge_family(WAITING_RUNS, {queue: await self._count(runs) for queue, runs in waiting.items()}),
-            gauge_family(QUEUE_OLDEST_AGE_SECONDS, {queue: _age(run) for queue, run in oldest.items()}),
+            gauge_family(FLOW_RUNS_LATE, {(): await self._count(late) if by_state["scheduled",] else 0}),
+            gauge_family(WAITING_RUNS, waiting),
+            gauge_family(
+                QUEUE_OLDEST_AGE_SECONDS,
+                {queue: await self._oldest_age(runs) if waiting[queue] else 0.0 for queue, runs in queues.items()},
+            ),
         )
+
+    async def _oldest_age(self, runs: Filters) -> float:
+        return _age(await self._prefect.oldest_due_run({"flow_runs": runs}))
 
     async def _count(self, runs: Filters) -> int:
         return await self._prefect.count_runs({"flow_runs": runs})
