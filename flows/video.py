@@ -22,10 +22,10 @@ from tabario.records import Film
 @flow(name=names.FLOW, persist_result=False)  # what a second try needs lies in the media store, under content keys
 async def generate_video(job: Job) -> Film | State[Any]:
     """Turns a script into a narrated short video."""
-    async with track(job) as progress:
+    async with track(job) as (progress, redis):
         await progress.start()
         try:
-            async with open_studio(job, progress) as studio:
+            async with open_studio(job, progress, redis) as studio:
                 return await make_film(studio)
         except Exception as error:  # noqa: BLE001 - the edge of the process: whatever went wrong is put on record
             return await progress.fail(error)

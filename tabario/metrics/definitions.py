@@ -109,6 +109,9 @@ COMFYUI_REQUEST_ERRORS: Final = Counter(
     "Requests that ComfyUI did not answer.",
     labels=(Label("reason", ("connect", "timeout", "error"), fallback="error"),),
 )
+COMFYUI_BUSY_SECONDS: Final = Counter(
+    "video_orchestrator_comfyui_busy_seconds_total", "Time that the servers' executors spent on finished pictures."
+)
 IMAGE_GENERATION_SLOW: Final = Counter(
     "video_orchestrator_image_generation_slow_total", f"Pictures that took over {SLOW_IMAGE_SECONDS} s."
 )

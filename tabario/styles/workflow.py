@@ -47,9 +47,13 @@ class Parameters(_Declared):
 
 
 class Declaration(_Declared):
-    """What `NAME.yaml` says. `output` is the title of the node that saves the picture."""
+    """What `NAME.yaml` says.
+
+    `model` is where the graph names the model that it loads, `output` the title of the node that saves the picture.
+    """
 
     inputs: Parameters
+    model: Place
     output: str
 
 
@@ -61,26 +65,33 @@ class Workflow:
     nodes: Nodes
     inputs: Mapping[str, tuple[tuple[str, str], ...]]
     """Parameter -> pairs of node id and input name."""
+    model: str
     output_node: str
 
     @classmethod
     def assemble(cls, name: str, nodes: Nodes, declaration: Declaration) -> Workflow:
         """Raises ConfigurationError when a declared node or input is missing or a title is not unique."""
-        inputs = {}
-        for parameter, places in declaration.inputs:
-            inputs[parameter] = tuple((_node_titled(name, nodes, place.node), place.input) for place in places)
-            for node_id, input_name in inputs[parameter]:
-                if input_name not in nodes[node_id]["inputs"]:
-                    raise ConfigurationError(
-                        f'Workflow {name}: its node "{title_of(nodes[node_id])}" has no input "{input_name}".'
-                    )
-        return cls(name, nodes, inputs, _node_titled(name, nodes, declaration.output))
+        inputs = {
+            parameter: tuple(_find_input(name, nodes, place) for place in places)
+            for parameter, places in declaration.inputs
+        }
+        loader, loaded = _find_input(name, nodes, declaration.model)
+        model = nodes[loader]["inputs"][loaded]
+        return cls(name, nodes, inputs, str(model), _node_titled(name, nodes, declaration.output))
 
 
 def title_of(node: Mapping[str, Any]) -> str:
     """The title of a node as its author sees it: ComfyUI shows the class where none was given."""
     title: str = node.get("_meta", {}).get("title") or node["class_type"]
     return title
+
+
+def _find_input(workflow: str, nodes: Nodes, place: Place) -> tuple[str, str]:
+    """The node's id and the input's name."""
+    node_id = _node_titled(workflow, nodes, place.node)
+    if place.input not in nodes[node_id]["inputs"]:
+        raise ConfigurationError(f'Workflow {workflow}: its node "{place.node}" has no input "{place.input}".')
+    return node_id, place.input
 
 
 def _node_titled(workflow: str, nodes: Nodes, title: str) -> str:
@@ -124,7 +135,7 @@ def build_graph(  # noqa: PLR0913 - a picture's parameters, all by name
     for parameter, value in values.items():
         for node_id, input_name in template.inputs[parameter]:
             nodes[node_id]["inputs"][input_name] = value
-    return Graph(nodes, template.output_node)
+    return Graph(nodes, template.output_node, template.model)
 
 
 def missing_parts(workflow: str, object_info: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -65,7 +65,8 @@ def graph_of(prompt_id: UUID, **changes: dict[str, Any]) -> Graph:
 
 
 async def paint(client: ComfyUIClient, prompt_id: UUID, job: dict[str, str] | None = None) -> bytes:
-    return await client.paint(graph_of(prompt_id), prompt_id=prompt_id, extra_data=job or OUR_JOB)
+    painted = await client.paint(graph_of(prompt_id), prompt_id=prompt_id, extra_data=job or OUR_JOB)
+    return await client.fetch(painted)
 
 
 async def send(server: ComfyUIServer, prompt_id: UUID, job: dict[str, str] | None = None) -> None:

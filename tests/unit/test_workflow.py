@@ -93,7 +93,7 @@ def test_unknown_workflow_is_refused() -> None:
 def declaration(**changes: object) -> Declaration:
     place = [{"node": "A", "input": "text"}]
     inputs = dict.fromkeys(["prompt", "negative_prompt", "width", "height", "seed", "filename_prefix"], place)
-    return Declaration.model_validate({"inputs": inputs, "output": "A", **changes})
+    return Declaration.model_validate({"inputs": inputs, "model": place[0], "output": "A", **changes})
 
 
 @pytest.mark.parametrize(
