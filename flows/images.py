@@ -31,8 +31,8 @@ from tabario.scenes import Scene, ScenePicture
 from tabario.styles import STYLES
 from tabario.styles.workflow import build_graph
 
-AHEAD: Final = 2
-"""Pictures of one job on their way beyond those that the servers have: they wait, or are fetched and checked."""
+AHEAD: Final = 3
+"""Pictures of one job on their way for each place at a server: one is there, others are fetched, checked, or wait."""
 
 ATTEMPTS: Final = 2
 """How often a picture is painted that comes out broken or black; each attempt has a seed of its own."""
@@ -43,7 +43,7 @@ R = TypeVar("R")
 
 async def paint_pictures(studio: Studio, scenes: Sequence[Scene]) -> tuple[ScenePicture, ...]:
     """A checked picture for each scene, in order. The first failure stops the others."""
-    gate = asyncio.Semaphore(studio.comfyui.capacity + AHEAD)
+    gate = asyncio.Semaphore(studio.comfyui.capacity * AHEAD)
     alike = defaultdict[str, asyncio.Lock](asyncio.Lock)  # the second of two equal scenes adopts the first one's
 
     async def paint(scene: Scene) -> ScenePicture:

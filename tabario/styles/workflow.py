@@ -70,7 +70,15 @@ class Workflow:
 
     @classmethod
     def assemble(cls, name: str, nodes: Nodes, declaration: Declaration) -> Workflow:
-        """Raises ConfigurationError when a declared node or input is missing or a title is not unique."""
+        """Raises ConfigurationError when a declared node or input is missing or a title is not unique.
+
+        Also for a node without a class or without an `inputs` object: such a one kills ComfyUI's executor.
+        """
+        for node_id, node in nodes.items():
+            if not isinstance(node.get("class_type"), str) or not isinstance(node.get("inputs"), dict):
+                raise ConfigurationError(
+                    f"Workflow {name}: its node {node_id} has no class_type or no inputs; export it in API format."
+                )
         inputs = {
             parameter: tuple(_find_input(name, nodes, place) for place in places)
             for parameter, places in declaration.inputs

@@ -133,8 +133,8 @@ async def polling(http: httpx.AsyncClient, _client_id: str, body: str) -> dict[s
 
 async def listening(http: httpx.AsyncClient, client_id: str, body: str) -> dict[str, Any]:
     """Waits for the websocket to say that the prompt has run."""
-    address = str(http.base_url).replace("http", "ws", 1)
-    async with connect(f"{address}ws?clientId={client_id}", max_size=None) as socket:
+    address = str(http.base_url).replace("http", "ws", 1).rstrip("/")
+    async with connect(f"{address}/ws?clientId={client_id}", max_size=None) as socket:
         prompt_id = (await http.post("/prompt", content=body)).raise_for_status().json()["prompt_id"]
         async for message in socket:
             told = json.loads(message) if isinstance(message, str) else {}

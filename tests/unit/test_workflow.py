@@ -121,6 +121,12 @@ def test_declared_input_that_the_node_lacks_is_refused() -> None:
         Workflow.assemble("mine", nodes, declaration())
 
 
+@pytest.mark.parametrize("node", [{"class_type": "A"}, {"class_type": "A", "inputs": []}, {"inputs": {"text": ""}}])
+def test_node_without_inputs_is_refused(node: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="its node 7 has no class_type or no inputs"):
+        Workflow.assemble("mine", {"1": {"class_type": "A", "inputs": {"text": ""}}, "7": node}, declaration())
+
+
 def object_info(*, checkpoints: object) -> dict[str, dict[str, Any]]:
     info: dict[str, dict[str, Any]] = {
         node["class_type"]: {"input": {}} for node in load_workflow("text2image").nodes.values()
