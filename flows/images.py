@@ -7,6 +7,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -124,7 +125,7 @@ async def attempt_picture(studio: Studio, scene: Scene, key: str, attempt: int) 
         painted, data = await cancelled_once(
             studio.comfyui.paint(graph, prompt_id=prompt_id, extra_data=whose, turn=turn, on_place=watch.restart)
         )
-        await asyncio.to_thread(check_picture, data, studio.job.spec.image_size)
+        await asyncio.to_thread(partial(check_picture, black=scene.black), data, studio.job.spec.image_size)
     busy = COMFYUI_BUSY_SECONDS.increment(painted.busy_seconds)
     await studio.progress.recorder.record(f"{prompt_id}:busy", busy)
     return data

@@ -56,6 +56,7 @@ PromptText = Annotated[
     AfterValidator(_without_control_characters),
 ]
 ImageSide = Annotated[int, Field(ge=MIN_IMAGE_SIDE, le=MAX_IMAGE_SIDE, multiple_of=IMAGE_SIDE_STEP)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class ScenePrompt(BaseModel):
@@ -65,6 +66,8 @@ class ScenePrompt(BaseModel):
 
     image_prompt: PromptText
     video_prompt: PromptText | None = None
+    seed: Seed | None = Field(default=None, description="Of this scene; else it follows from the job's, or the prompt.")
+    black: bool = Field(default=False, description="The picture may be all black; else a black one is painted again.")
 
 
 class JobSpec(BaseModel):
@@ -86,6 +89,9 @@ class JobSpec(BaseModel):
         default=DEFAULT_STYLE,
         validation_alias=AliasChoices("image_style", "style"),
         description="Name of a picture style.",
+    )
+    seed: Seed | None = Field(
+        default=None, description="Another one gives other pictures; without one the same job gives the same pictures."
     )
     image_width: ImageSide | None = Field(default=None, description="Pixels; both or neither side.")
     image_height: ImageSide | None = Field(

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from tabario.errors import InvalidInput
-from tabario.jobs import JobSpec
+from tabario.jobs import JobSpec, ScenePrompt
 from tabario.scenes import Scene, Word
 from tabario.script import Break, Token, tokens
 from tabario.styles import STYLES
@@ -122,7 +122,8 @@ def _text(script: str, words: Sequence[Token]) -> str:
 
 
 def _scene(spec: JobSpec, number: int, text: str, start: float, end: float, *, user_id: str) -> Scene:  # noqa: PLR0913 - a scene has this many sides
-    subject = spec.prompts[number - 1].image_prompt if spec.prompts else _describe(text)
+    given = spec.prompts[number - 1] if spec.prompts else None
+    subject = given.image_prompt if given else _describe(text)
     image_prompt = ", ".join(filter(None, (subject, STYLES[spec.image_style].prompt)))
     return Scene(
         index=number,
@@ -130,7 +131,8 @@ def _scene(spec: JobSpec, number: int, text: str, start: float, end: float, *, u
         image_prompt=image_prompt,
         start=start,
         end=end,
-        seed=_seed(user_id, image_prompt, spec.image_style, number),
+        seed=_seed(spec, given, image_prompt, number, user_id=user_id),
+        black=given is not None and given.black,
     )
 
 
@@ -140,7 +142,13 @@ def _describe(text: str) -> str:
     return _EDGES.sub("", " ".join(plain.split()))
 
 
-def _seed(user_id: str, prompt: str, style: str, number: int) -> int:
-    """The same for the same scene of the same user, so that a job sent again finds its pictures. 0 to 2**32 - 1."""
-    digest = hashlib.sha256("\x00".join((user_id, prompt, style, str(number))).encode())
+def _seed(spec: JobSpec, given: ScenePrompt | None, image_prompt: str, number: int, *, user_id: str) -> int:
+    """The same for the same scene of the same user, so that a job sent again finds its pictures. 0 to 2**32 - 1.
+
+    What the caller asks for goes first: the scene's own seed, then the job's, from which each scene gets another.
+    """
+    if given is not None and given.seed is not None:
+        return given.seed
+    parts = (user_id, image_prompt, spec.image_style, str(number))
+    digest = hashlib.sha256("\x00".join(parts if spec.seed is None else (*parts, str(spec.seed))).encode())
     return int.from_bytes(digest.digest()[:4], "big")

@@ -8,7 +8,8 @@ at the right moment wins: no fairness between jobs, no tiers, no grouping by mod
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
@@ -46,6 +47,15 @@ class Matched:
 
     granted: Mapping[str, str]
     open: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """How many pictures a server has now, and why it takes no new ones."""
+
+    pictures: int
+    draining: bool
+    closed: bool
 
 
 class Board:
@@ -88,6 +98,22 @@ class Board:
     async def refill(self, server: str) -> None:
         """The server gets new pictures again."""
         await self._redis.srem(names.COMFYUI_DRAINING_KEY, server)
+
+    async def states(self, servers: Sequence[str]) -> dict[str, ServerState]:
+        """Each server as it is now. Tickets of processes that died a moment ago still count."""
+        tickets = [json.loads(text) for text in (await self._redis.hgetall(names.PLACES_KEY)).values()]
+        places = Counter(ticket["server"] for ticket in tickets)
+        seconds, microseconds = await self._redis.time()
+        now = _ms(seconds) + microseconds / 1000
+        states = {}
+        for server in servers:
+            trouble = await self._redis.hget(names.COMFYUI_TROUBLE_KEY, server)
+            states[server] = ServerState(
+                pictures=places[server],
+                draining=bool(await self._redis.sismember(names.COMFYUI_DRAINING_KEY, server)),
+                closed=trouble is not None and json.loads(trouble)["closed_until"] > now,
+            )
+        return states
 
 
 def _ms(seconds: float) -> int:

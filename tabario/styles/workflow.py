@@ -1,7 +1,8 @@
 """ComfyUI workflow templates: graphs in API format, and where a picture's parameters go in them.
 
 Under `workflows/`, `NAME.json` is what ComfyUI's editor exports and `NAME.yaml` names the places to set, by the titles
-of the nodes. Values are set in the parsed graph, never replaced in its text, so no prompt can change its shape.
+or the ids of the nodes. Values are set in the parsed graph, never replaced in its text, so no prompt can change its
+shape.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from tabario.clients.comfyui.graph import Graph, Nodes
 from tabario.errors import ConfigurationError
@@ -29,10 +30,17 @@ class _Declared(BaseModel):
 
 
 class Place(_Declared):
-    """An input of the node with that title."""
+    """An input of a node, which is named by its title (`node`) or, where titles are not unique, by its `id`."""
 
-    node: str
+    node: str | None = None
+    id: str | None = None
     input: str
+
+    @model_validator(mode="after")
+    def _names_one_node(self) -> Self:
+        if (self.node is None) == (self.id is None):
+            raise ValueError("name the node by its title (node) or by its id, not both")
+        return self
 
 
 class Parameters(_Declared):
@@ -49,7 +57,8 @@ class Parameters(_Declared):
 class Declaration(_Declared):
     """What `NAME.yaml` says.
 
-    `model` is where the graph names the model that it loads, `output` the title of the node that saves the picture.
+    `model` is where the graph names the model that it loads, `output` the title or id of the node that saves the
+    picture.
     """
 
     inputs: Parameters
@@ -85,7 +94,8 @@ class Workflow:
         }
         loader, loaded = _find_input(name, nodes, declaration.model)
         model = nodes[loader]["inputs"][loaded]
-        return cls(name, nodes, inputs, str(model), _node_titled(name, nodes, declaration.output))
+        output = declaration.output if declaration.output in nodes else _node_titled(name, nodes, declaration.output)
+        return cls(name, nodes, inputs, str(model), output)
 
 
 def title_of(node: Mapping[str, Any]) -> str:
@@ -96,9 +106,12 @@ def title_of(node: Mapping[str, Any]) -> str:
 
 def _find_input(workflow: str, nodes: Nodes, place: Place) -> tuple[str, str]:
     """The node's id and the input's name."""
-    node_id = _node_titled(workflow, nodes, place.node)
+    node_id = place.id if place.node is None else _node_titled(workflow, nodes, place.node)
+    if node_id is None or node_id not in nodes:
+        raise ConfigurationError(f"Workflow {workflow}: it has no node {node_id}.")
     if place.input not in nodes[node_id]["inputs"]:
-        raise ConfigurationError(f'Workflow {workflow}: its node "{place.node}" has no input "{place.input}".')
+        shown = title_of(nodes[node_id])
+        raise ConfigurationError(f'Workflow {workflow}: its node "{shown}" has no input "{place.input}".')
     return node_id, place.input
 
 
