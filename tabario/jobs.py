@@ -175,8 +175,33 @@ class JobRequest(JobSpec):
         return JobSpec.model_construct(**fields)
 
 
+class SceneWish(BaseModel):
+    """Body of `POST /orchestrate/runs/{run}/scenes/{scene}/regenerate`: what the new picture shall be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image_prompt: PromptText | None = Field(default=None, description="The same as before when absent.")
+    seed: Seed | None = Field(default=None, description="A new one when absent.")
+    run_id: RunId | None = Field(
+        default=None, description="The client's own reference for the new job; generated when absent."
+    )
+
+
+class SceneChange(BaseModel):
+    """How a scene differs from what the job's spec makes of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: Seed
+    image_prompt: PromptText | None = None
+
+
 class Job(BaseModel):
-    """An accepted job: the parameter of the flow."""
+    """An accepted job: the parameter of the flow.
+
+    `changes` are by the scene's number: a job that makes scenes of another one anew has the other's spec, and finds
+    all its other parts in the media store.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -186,3 +211,4 @@ class Job(BaseModel):
     tier: Tier
     accepted_at: AwareDatetime
     spec: JobSpec
+    changes: dict[int, SceneChange] = Field(default_factory=dict)

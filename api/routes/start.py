@@ -10,7 +10,7 @@ from pydantic import StringConstraints
 from pydantic.json_schema import SkipJsonSchema
 from starlette.exceptions import HTTPException
 
-from api.bodies import RunMessage
+from api.bodies import RunIds, RunMessage
 from api.deps import CurrentCaller, CurrentServices
 from api.idempotency import HEADER
 from api.openapi import SlotsFullProblem, problems
@@ -52,7 +52,21 @@ _EXAMPLES: Final[dict[str, Any]] = {
 }
 
 
-async def _declared_as_json(request: Request) -> None:
+ACCEPTED: Final[dict[str, Any]] = {
+    "description": "The job is accepted; `Location` is where to follow it.",
+    "headers": {
+        "Location": {"schema": {"type": "string"}, "description": "Path of the job's status."},
+        "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds until asking is worth it."},
+        REPLAYED: {"schema": {"type": "string"}, "description": "true: an earlier request started the job."},
+    },
+    "links": {
+        name: {"operationId": operation, "parameters": {"run": "$response.body#/run_id"}}
+        for name, operation in (("status", "get_job"), ("cancel", "cancel_job"), ("video", "get_video"))
+    },
+}
+
+
+async def declared_as_json(request: Request) -> None:
     """Says what is wrong, where FastAPI would call the body "not a valid dictionary"."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
@@ -64,20 +78,9 @@ async def _declared_as_json(request: Request) -> None:
     operation_id="start_job",
     summary="Start a job",
     status_code=HTTPStatus.ACCEPTED,
-    dependencies=[Depends(_declared_as_json)],
+    dependencies=[Depends(declared_as_json)],
     responses={
-        HTTPStatus.ACCEPTED: {
-            "description": "The job is accepted; `Location` is where to follow it.",
-            "headers": {
-                "Location": {"schema": {"type": "string"}, "description": "Path of the job's status."},
-                "Retry-After": {"schema": {"type": "integer"}, "description": "Seconds until asking is worth it."},
-                REPLAYED: {"schema": {"type": "string"}, "description": "true: an earlier request started the job."},
-            },
-            "links": {
-                name: {"operationId": operation, "parameters": {"run": "$response.body#/run_id"}}
-                for name, operation in (("status", "get_job"), ("cancel", "cancel_job"), ("video", "get_video"))
-            },
-        },
+        HTTPStatus.ACCEPTED: ACCEPTED,
         **problems(
             HTTPStatus.BAD_REQUEST,
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -105,8 +108,18 @@ async def start_job(
     With an `Idempotency-Key`, a request that is sent again within 24 hours gives the same job, and the reply says
     `Idempotent-Replayed: true`. A refused request does not use up its key.
     """
-    key = idempotency_key.strip('"') if idempotency_key else None
-    started, replayed = await services.starts.start(caller.user_id, await services.tier_of(caller), job, key)
+    tier = await services.tier_of(caller)
+    started, replayed = await services.starts.start(caller.user_id, tier, job, bare(idempotency_key))
+    return accept(response, started, replayed=replayed)
+
+
+def bare(key: str | None) -> str | None:
+    """An Idempotency-Key without quotes."""
+    return key.strip('"') if key else None
+
+
+def accept(response: Response, started: RunIds, *, replayed: bool) -> RunMessage:
+    """The reply to a request that started a job, with its headers."""
     response.headers["Location"] = f"/orchestrate/status/{started.run_id}"
     response.headers["Retry-After"] = str(POLL_SECONDS)
     if replayed:

@@ -103,6 +103,9 @@ QUEUE_DRIFT: Final = Counter(
     "Entries of the list of waiting jobs that had to be removed (ghost) or added (missing).",
     labels=(Label("kind", ("ghost", "missing")),),
 )
+SCENES_REGENERATED: Final = Counter(
+    "video_orchestrator_scenes_regenerated_total", "Jobs accepted that make one scene of another job anew."
+)
 JOBS_CANCELLED: Final = Counter("video_orchestrator_jobs_cancelled_total", "Jobs that were cancelled.")
 COMFYUI_REQUEST_ERRORS: Final = Counter(
     "video_orchestrator_comfyui_request_errors_total",

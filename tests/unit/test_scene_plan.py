@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tabario.film.alignment import align
-from tabario.film.plan import LONGEST_SECONDS, SHORTEST_SECONDS, plan_scenes
-from tabario.jobs import JobSpec, ScenePrompt
+from tabario.film.plan import LONGEST_SECONDS, SHORTEST_SECONDS, change_scenes, plan_scenes
+from tabario.jobs import JobSpec, SceneChange, ScenePrompt
 from tabario.scenes import Scene, Word
 from tabario.script import tokens
 from tabario.styles import STYLES
@@ -166,3 +166,13 @@ def test_caller_chooses_the_seed_of_a_scene_and_of_all_others() -> None:
     assert len({*usual, *other}) == 4
     assert seeds(prompts=prompts, seed=1) == other
     assert seeds(prompts=[{**prompts[0], "seed": 7}, prompts[1]], seed=1) == [7, other[1]]
+
+
+def test_changed_scene_has_another_seed_and_prompt_in_the_same_style() -> None:
+    script = " ".join([sentence(12)] * 3)
+    spec = JobSpec(script=script, caption="", image_style="photo")
+    scenes = plan(script, style="photo")
+    changed = change_scenes(scenes, spec, {1: SceneChange(seed=5), 3: SceneChange(seed=6, image_prompt="a fox")})
+    assert changed[1] == scenes[1]
+    assert (changed[0].seed, changed[0].image_prompt) == (5, scenes[0].image_prompt)
+    assert (changed[2].seed, changed[2].image_prompt) == (6, f"a fox, {STYLES['photo'].prompt}")
