@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI, Security
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
+from api.accepting import REPLAYED
 from api.authentication import Authentication
 from api.body_limit import BodyLimit
 from api.deps import BEARER
@@ -94,6 +95,6 @@ def _add_middleware(app: FastAPI, settings: Settings, verifier: TokenVerifier) -
             events.LAST_EVENT_ID,
             REQUEST_ID,
         ],
-        expose_headers=["Location", "Retry-After", "Content-Range", "ETag", start.REPLAYED, REQUEST_ID],
+        expose_headers=["Location", "Retry-After", "Content-Range", "ETag", REPLAYED, REQUEST_ID],
     )
     app.add_middleware(ReplyHeaders)

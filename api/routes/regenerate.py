@@ -7,11 +7,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Depends, Path, Request, Response
 
+from api.accepting import IdempotencyKey, accept, bare, declared_as_json, starting
 from api.bodies import RunMessage
 from api.deps import CurrentCaller, CurrentServices, RunReference
-from api.openapi import SlotsFullProblem, problems
 from api.remaking import require_scene
-from api.routes.start import ACCEPTED, IdempotencyKey, accept, bare, declared_as_json
 from tabario.jobs import SceneWish
 
 router = APIRouter()
@@ -39,23 +38,11 @@ async def _json_or_nothing(request: Request) -> None:
     summary="Make one scene anew",
     status_code=HTTPStatus.ACCEPTED,
     dependencies=[Depends(_json_or_nothing)],
-    responses={
-        HTTPStatus.ACCEPTED: ACCEPTED,
-        **problems(
-            HTTPStatus.BAD_REQUEST,
-            HTTPStatus.NOT_FOUND,
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-        ),
-        HTTPStatus.CONFLICT: {
-            "model": SlotsFullProblem,
-            "description": (
-                "The job has made no film (`no_film`), every slot is taken (`slots_full`), the `run_id` is in use "
-                "(`run_id_taken`), or a request with the same key is being served (`in_progress`)."
-            ),
-        },
-    },
+    responses=starting(
+        "The job has made no film (`no_film`), every slot is taken (`slots_full`), the `run_id` is in use "
+        "(`run_id_taken`), or a request with the same key is being served (`in_progress`).",
+        HTTPStatus.NOT_FOUND,
+    ),
 )
 async def regenerate_scene(  # noqa: PLR0913, PLR0917 - what the request holds, and whom it is given to
     run: RunReference,
