@@ -1,8 +1,8 @@
 """The board in Redis that all workers read: who has a place at which server, and which servers take pictures.
 
-Redis holds the cap, and not a Prefect global limit, because a limit only says full. It knows no order, so whoever asks
-at the right moment wins: no fairness between jobs, no tiers, no grouping by model. And it costs more: see the benchmark
-`picture_places`, which hands the same places round by both.
+Redis holds the cap, and not a Prefect global limit, because a limit only says full: it knows no order, so there is no
+fairness between jobs, no tier, no grouping by model. And who is refused asks again after seconds, while the executor
+idles: the benchmark `image_places_busy` runs both side by side.
 """
 
 from __future__ import annotations

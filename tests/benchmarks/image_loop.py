@@ -28,7 +28,7 @@ from tabario.cli.deployment import deploy
 from tabario.jobs import Job
 from tabario.settings import ComfyUISettings
 from tests.benchmarks.figures import Figures, Round
-from tests.support.comfyui import ComfyUIServer, comfyui_running
+from tests.support.comfyui import ComfyUIServer, busy_share, comfyui_running
 from tests.support.jobs import new_job, settings_for
 from tests.support.killing import kill_and_resume
 from tests.support.picture_loop import PictureLoop, scenes_of
@@ -79,13 +79,6 @@ def job_of_its_own() -> Job:
     return new_job(image_width=None, image_height=None, video_format="9:16").model_copy(
         update={"user_id": str(uuid4())}
     )
-
-
-def busy_share(server: ComfyUIServer) -> float:
-    """Of all pictures that the stand-in has painted."""
-    runs = server.runs()
-    window = max(run["ended"] for run in runs) - min(run["started"] for run in runs)
-    return float(sum(run["ended"] - run["started"] for run in runs) / window)
 
 
 async def busy_with(bench: Bench, console: Console, jobs: int) -> Figures:

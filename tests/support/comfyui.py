@@ -53,6 +53,13 @@ class ComfyUIServer:
         return sum(run["images"] for run in self.runs())
 
 
+def busy_share(server: ComfyUIServer) -> float:
+    """Seconds in which the executor worked, of those from its first picture's beginning to its last one's end."""
+    runs = server.runs()
+    window = max(run["ended"] for run in runs) - min(run["started"] for run in runs)
+    return float(sum(run["ended"] - run["started"] for run in runs) / window)
+
+
 @contextmanager
 def comfyui_running(
     directory: Path, *, image_seconds: float = 0.0, version: str = "0.33.0", port: int | None = None
