@@ -30,8 +30,13 @@ _ACCEPTED: Final[dict[str, Any]] = {
         REPLAYED: {"schema": {"type": "string"}, "description": "true: an earlier request started the job."},
     },
     "links": {
-        name: {"operationId": operation, "parameters": {"run": "$response.body#/run_id"}}
-        for name, operation in (("status", "get_job"), ("cancel", "cancel_job"), ("video", "get_video"))
+        name: {"operationId": operation, "parameters": {"run": "$response.body#/run_id", **others}}
+        for name, operation, others in (
+            ("status", "get_job", {}),
+            ("cancel", "cancel_job", {}),
+            ("video", "get_video", {}),
+            ("regenerate", "regenerate_scene", {"scene": 1}),
+        )
     },
 }
 
