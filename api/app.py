@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI, Security
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
+from api.accepting import REPLAYED
 from api.authentication import Authentication
 from api.body_limit import BodyLimit
 from api.deps import BEARER
@@ -17,7 +18,7 @@ from api.idempotency import HEADER as IDEMPOTENCY_KEY
 from api.lifespan import lifespan, open_services
 from api.openapi import AUTHENTICATED, DESCRIPTION, TAGS, describe, problems
 from api.rate_limit import RateLimit
-from api.routes import events, operation, runs, slots, start, video
+from api.routes import events, operation, regenerate, runs, slots, start, video
 from api.services import OpenServices
 from monitoring.exporter import Exporter, create_exporter
 from tabario.errors import SlotsFull
@@ -81,7 +82,7 @@ def _exporter(settings: Settings) -> Exporter:
 
 def _jobs() -> APIRouter:
     router = APIRouter(tags=["jobs"], dependencies=[Security(BEARER)], responses=problems(*AUTHENTICATED))
-    for module in (start, runs, events, video, slots):
+    for module in (start, regenerate, runs, events, video, slots):
         router.include_router(module.router)
     return router
 
@@ -105,6 +106,6 @@ def _add_middleware(app: FastAPI, settings: Settings, verifier: TokenVerifier) -
             events.LAST_EVENT_ID,
             REQUEST_ID,
         ],
-        expose_headers=["Location", "Retry-After", "Content-Range", "ETag", start.REPLAYED, REQUEST_ID],
+        expose_headers=["Location", "Retry-After", "Content-Range", "ETag", REPLAYED, REQUEST_ID],
     )
     app.add_middleware(ReplyHeaders)

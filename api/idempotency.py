@@ -6,6 +6,7 @@ import hashlib
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -15,12 +16,13 @@ from redis.asyncio import Redis
 
 from api.bodies import RunIds
 from api.references import RESERVED_SECONDS
+from api.remaking import Remake
 from api.submission import StartInDoubt, Submission
 from tabario import names
 from tabario.clients.prefect import Lease, Run
 from tabario.entitlements.entitlement import Entitlement
 from tabario.errors import Forbidden, InProgress, InvalidInput, TabarioError
-from tabario.jobs import Job, JobRequest
+from tabario.jobs import Job, JobRequest, JobSpec, SceneWish
 
 HEADER: Final = "Idempotency-Key"
 KEPT_SECONDS: Final = 24 * 3600
@@ -85,6 +87,33 @@ class Attempts:
             await self._redis.eval(_LET_GO, 1, lock, token)
 
 
+@dataclass(frozen=True)
+class _Order:
+    """A job that is asked for. `asked` is the request as text, which must be the same under the same key."""
+
+    user_id: str
+    tier: Entitlement
+    spec: JobSpec
+    run_id: str | None
+    asked: str
+    remake: Remake | None = None
+
+    def new_attempt(self) -> Attempt:
+        fingerprint = hashlib.sha256(self.asked.encode()).hexdigest()
+        return Attempt(fingerprint=fingerprint, job_id=uuid.uuid4(), run_id=self.run_id or uuid.uuid4().hex)
+
+    def job(self, attempt: Attempt) -> Job:
+        return Job(
+            job_id=attempt.job_id,
+            user_id=self.user_id,
+            run_id=attempt.run_id,
+            tier=self.tier.tier,
+            accepted_at=datetime.now(UTC),
+            spec=self.spec,
+            changes=self.remake.changes(attempt.job_id) if self.remake else {},
+        )
+
+
 class Starts:
     """Starts jobs: each one asked for without a key, and one for all requests with the same key."""
 
@@ -99,25 +128,36 @@ class Starts:
         """
         if request.user_id not in (None, user_id):
             raise Forbidden("user_id is not the user of the access token; leave it out.")
-        attempt = _new_attempt(request)
-        job = _job(user_id, tier, request, attempt)
+        asked = request.model_dump_json(exclude={"user_id"})
+        order = _Order(user_id, tier, request.spec(), run_id=request.run_id, asked=asked)
+        return await self._once(order, key)
+
+    async def regenerate(
+        self, tier: Entitlement, job: Job, scene: int, wish: SceneWish, key: str | None
+    ) -> tuple[RunIds, bool]:
+        """The same for a job that makes one scene of the user's job anew."""
+        asked = f"{job.job_id}/{scene}/{wish.model_dump_json()}"
+        order = _Order(job.user_id, tier, job.spec, run_id=wish.run_id, asked=asked, remake=Remake(job, scene, wish))
+        return await self._once(order, key)
+
+    async def _once(self, order: _Order, key: str | None) -> tuple[RunIds, bool]:
+        attempt, unique, resize = order.new_attempt(), order.run_id is None, order.tier.certain
         if key is None:
-            return _ids(await self._submission.submit(job, resize=tier.certain, unique=request.run_id is None)), False
-        if started := _started(await self._attempts.read(user_id, key), attempt):
+            return _ids(await self._submission.submit(order.job(attempt), resize=resize, unique=unique)), False
+        if started := _started(await self._attempts.read(order.user_id, key), attempt):
             return started, True
-        async with self._attempts.alone(user_id, key):
-            before = await self._attempts.read(user_id, key)
+        async with self._attempts.alone(order.user_id, key):
+            before = await self._attempts.read(order.user_id, key)
             if started := _started(before, attempt):
                 return started, True
             if before is not None:
-                return await self._try(key, _job(user_id, tier, request, before), before, resize=tier.certain), False
+                return await self._try(key, order.job(before), before, resize=resize), False
             try:
-                unique = request.run_id is None
-                return await self._try(key, job, attempt, resize=tier.certain, unique=unique), False
+                return await self._try(key, order.job(attempt), attempt, resize=resize, unique=unique), False
             except StartInDoubt:
                 raise
             except TabarioError:
-                await self._attempts.forget(user_id, key)  # certainly nothing was started: the key is not used up
+                await self._attempts.forget(order.user_id, key)  # certainly nothing was started: the key is not used up
                 raise
 
     async def _try(self, key: str, job: Job, attempt: Attempt, *, resize: bool, unique: bool = False) -> RunIds:
@@ -131,22 +171,6 @@ class Starts:
         started = _ids(run)
         await self._attempts.write(job.user_id, key, attempt.model_copy(update={"started": started}))
         return started
-
-
-def _new_attempt(request: JobRequest) -> Attempt:
-    fingerprint = hashlib.sha256(request.model_dump_json(exclude={"user_id"}).encode()).hexdigest()
-    return Attempt(fingerprint=fingerprint, job_id=uuid.uuid4(), run_id=request.run_id or uuid.uuid4().hex)
-
-
-def _job(user_id: str, tier: Entitlement, request: JobRequest, attempt: Attempt) -> Job:
-    return Job(
-        job_id=attempt.job_id,
-        user_id=user_id,
-        run_id=attempt.run_id,
-        tier=tier.tier,
-        accepted_at=datetime.now(UTC),
-        spec=request.spec(),
-    )
 
 
 def _started(before: Attempt | None, now: Attempt) -> RunIds | None:

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from typing import Final
 
 from tabario.clients.prefect import Run, RunState
+from tabario.jobs import Job
 from tabario.metrics.definitions import (
     JOB_TOTAL_SECONDS,
     JOBS_CANCELLED,
     JOBS_COMPLETED,
     JOBS_ENQUEUED,
     JOBS_FAILED,
+    SCENES_REGENERATED,
 )
 from tabario.metrics.recorder import Recorder
 from tabario.metrics.series import Observation
@@ -40,7 +42,7 @@ class Outcomes:
 
         A front door that died after it made the run could not count the job as accepted, so that is made up for here.
         """
-        await self._recorder.record(f"{run.job.job_id}:enqueued", JOBS_ENQUEUED.increment())
+        await count_acceptance(self._recorder, run.job)
         await self._queue.remove(run.job.job_id)
         failure = None if run.state is RunState.COMPLETED else await self._settle_failure(run)
         await self._recorder.record(f"{run.job.job_id}:ended", *_observations(run, failure))
@@ -54,6 +56,12 @@ class Outcomes:
         settled = {"failure": failure, "message": failure.message, "seconds_left": None}
         await self._records.write(record.model_copy(update=settled))
         return failure
+
+
+async def count_acceptance(recorder: Recorder, job: Job) -> None:
+    """Counts a job as accepted, once however often it is told."""
+    regenerated = [SCENES_REGENERATED.increment()] if job.changes else []
+    await recorder.record(f"{job.job_id}:enqueued", JOBS_ENQUEUED.increment(), *regenerated)
 
 
 def failure_of(state: RunState, stage: Stage) -> JobFailure:

@@ -6,11 +6,12 @@ from contextlib import AsyncExitStack
 from typing import Protocol
 from uuid import UUID
 
+from api.outcomes import count_acceptance
 from api.references import RunReferences, run_id_taken
 from tabario.clients.prefect import Lease, OutcomeUnknown, Run
 from tabario.errors import NotFound, RetryLater, SlotsFull
 from tabario.jobs import Job
-from tabario.metrics.definitions import JOBS_ENQUEUED, SUBMISSIONS_REJECTED
+from tabario.metrics.definitions import SUBMISSIONS_REJECTED
 from tabario.metrics.recorder import Recorder
 from tabario.queue import JobQueue
 from tabario.records import JobRecord, JobRecords
@@ -85,7 +86,7 @@ class Submission:
             rejected = SUBMISSIONS_REJECTED.increment(tier=job.tier, reason=refusal.code)
             await self._recorder.record(f"{job.job_id}:rejected", rejected)
             raise
-        await self._recorder.record(f"{job.job_id}:enqueued", JOBS_ENQUEUED.increment())
+        await count_acceptance(self._recorder, job)
         return run
 
     async def _start(self, job: Job, *, resize: bool, unique: bool, claimed: Lease | None) -> Run:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -23,14 +25,15 @@ from tabario.content import content_key
 from tabario.errors import ImageFailed, ImageTimedOut
 from tabario.film.pictures import check_picture
 from tabario.jobs import Job
-from tabario.metrics.definitions import TOTAL_IMAGES_GENERATION_SECONDS
+from tabario.metrics.definitions import COMFYUI_BUSY_SECONDS, TOTAL_IMAGES_GENERATION_SECONDS
+from tabario.places import WEIGHTS, Turn
 from tabario.records import Stage
 from tabario.scenes import Scene, ScenePicture
 from tabario.styles import STYLES
 from tabario.styles.workflow import build_graph
 
-PARALLEL_PICTURES: Final = 3
-"""Pictures of one job on their way: one is painted, one waits in ComfyUI's queue, one is checked and stored."""
+AHEAD: Final = 3
+"""Pictures of one job on their way for each place at a server: one is there, others are fetched, checked, or wait."""
 
 ATTEMPTS: Final = 2
 """How often a picture is painted that comes out broken or black; each attempt has a seed of its own."""
@@ -41,10 +44,11 @@ R = TypeVar("R")
 
 async def paint_pictures(studio: Studio, scenes: Sequence[Scene]) -> tuple[ScenePicture, ...]:
     """A checked picture for each scene, in order. The first failure stops the others."""
-    gate = asyncio.Semaphore(PARALLEL_PICTURES)
+    gate = asyncio.Semaphore(studio.comfyui.capacity * AHEAD)
+    alike = defaultdict[str, asyncio.Lock](asyncio.Lock)  # the second of two equal scenes adopts the first one's
 
     async def paint(scene: Scene) -> ScenePicture:
-        async with gate:
+        async with alike[picture_key(studio.job, scene)], gate:
             picture = await result_of(image(studio, scene))
         await studio.progress.picture_done(cached=picture.cached)
         return picture
@@ -116,9 +120,14 @@ async def attempt_picture(studio: Studio, scene: Scene, key: str, attempt: int) 
     graph = graph_of(studio.job, scene, attempt=attempt, filename_prefix=f"tabario/{prompt_id}")
     whose = {"job_id": str(studio.job.job_id), "scene": str(scene.index), "content_key": key}
     workflow = STYLES[studio.job.spec.image_style].workflow
-    async with timed_image(studio.progress.recorder, f"{try_id()}:{attempt}", workflow):
-        data = await cancelled_once(studio.comfyui.paint(graph, prompt_id=prompt_id, extra_data=whose))
-        await asyncio.to_thread(check_picture, data, studio.job.spec.image_size)
+    turn = Turn(job=str(studio.job.job_id), weight=WEIGHTS[studio.job.tier], model=graph.model)
+    async with timed_image(studio.progress.recorder, f"{try_id()}:{attempt}", workflow) as watch:
+        painted, data = await cancelled_once(
+            studio.comfyui.paint(graph, prompt_id=prompt_id, extra_data=whose, turn=turn, on_place=watch.restart)
+        )
+        await asyncio.to_thread(partial(check_picture, black=scene.black), data, studio.job.spec.image_size)
+    busy = COMFYUI_BUSY_SECONDS.increment(painted.busy_seconds)
+    await studio.progress.recorder.record(f"{prompt_id}:busy", busy)
     return data
 
 

@@ -80,23 +80,38 @@ async def timed_voiceover(recorder: Recorder, try_id: str) -> AsyncIterator[None
     await recorder.record(f"{try_id}:voiceover", VOICEOVER_GENERATION_SECONDS.observe(seconds))
 
 
+class Stopwatch:
+    """Seconds since it was started, or started again."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def restart(self) -> None:
+        """Begins anew."""
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """What it shows."""
+        return time.monotonic() - self._began
+
+
 @asynccontextmanager
-async def timed_image(recorder: Recorder, try_id: str, workflow: str) -> AsyncIterator[None]:
-    """Times a picture, failed ones too: else slow servers would look fast."""
-    began = time.monotonic()
+async def timed_image(recorder: Recorder, try_id: str, workflow: str) -> AsyncIterator[Stopwatch]:
+    """Times a picture, failed ones too: else slow servers would look fast. The block restarts the watch to begin."""
+    watch = Stopwatch()
     try:
-        yield
+        yield watch
     except (StageFailed, RetryLater) as error:
         failed = IMAGE_GENERATION_FAILURES.increment(reason=reason_of(error))
-        await recorder.record(f"{try_id}:image", failed, *_image_seconds(began, workflow))
+        await recorder.record(f"{try_id}:image", failed, *_image_seconds(watch.seconds, workflow))
         raise
     await recorder.record(
-        f"{try_id}:image", IMAGES_GENERATED.increment(workflow=workflow), *_image_seconds(began, workflow)
+        f"{try_id}:image", IMAGES_GENERATED.increment(workflow=workflow), *_image_seconds(watch.seconds, workflow)
     )
 
 
-def _image_seconds(began: float, workflow: str) -> tuple[Observation, ...]:
-    seconds = time.monotonic() - began
+def _image_seconds(seconds: float, workflow: str) -> tuple[Observation, ...]:
     taken = IMAGE_GENERATION_SECONDS.observe(seconds, step="text2image", workflow=workflow)
     return (taken, IMAGE_GENERATION_SLOW.increment()) if seconds > SLOW_IMAGE_SECONDS else (taken,)
 

@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 
 from flows.stages import ended, options, result_of
 from flows.studio import Studio
-from tabario.film.plan import plan_scenes
+from tabario.film.plan import change_scenes, plan_scenes
 from tabario.jobs import Job
 from tabario.records import Stage
 from tabario.scenes import Scene, Voiceover
@@ -25,4 +25,4 @@ async def plan(studio: Studio, voiceover: Voiceover) -> tuple[Scene, ...]:
 async def scene_plan(job: Job, voiceover: Voiceover) -> State[tuple[Scene, ...]]:
     """Divides the film into scenes."""
     scenes = plan_scenes(job.spec, voiceover.words, voiceover.duration, user_id=job.user_id)
-    return ended(scenes, cached=False)
+    return ended(change_scenes(scenes, job.spec, job.changes), cached=False)

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from redis.asyncio import Redis
+
 from blocks.comfyui import ComfyUI
 from blocks.loading import load
 from blocks.media import MediaStoreLocation
@@ -16,7 +18,7 @@ from blocks.voice import VoiceService
 from flows.measures import RequestMeasures
 from flows.progress import Progress
 from tabario import names
-from tabario.clients.comfyui.client import ComfyUIClient
+from tabario.clients.comfyui import ComfyUIPool
 from tabario.clients.ffmpeg import FFmpeg
 from tabario.clients.store import MediaStore
 from tabario.clients.voice import VoiceEngine
@@ -33,14 +35,14 @@ class Studio:
     store: MediaStore
     voice: VoiceEngine
     voice_model: str
-    comfyui: ComfyUIClient
+    comfyui: ComfyUIPool
     ffmpeg: FFmpeg
     work_dir: Path
     public_url: str
 
 
 @asynccontextmanager
-async def open_studio(job: Job, progress: Progress) -> AsyncIterator[Studio]:
+async def open_studio(job: Job, progress: Progress, redis: Redis) -> AsyncIterator[Studio]:
     """Opens the parts that the deployed blocks describe. Raises ConfigurationError."""
     comfyui, voice, media = await asyncio.gather(
         load(ComfyUI, names.COMFYUI_BLOCK),
@@ -49,7 +51,7 @@ async def open_studio(job: Job, progress: Progress) -> AsyncIterator[Studio]:
     )
     ffmpeg = FFmpeg.find(read_group(MediaSettings).ffmpeg)
     with tempfile.TemporaryDirectory(prefix="tabario-") as work_dir:
-        async with comfyui.open(RequestMeasures(progress.recorder)) as painter, voice.open(ffmpeg) as speaker:
+        async with comfyui.open(redis, RequestMeasures(progress.recorder)) as painter, voice.open(ffmpeg) as speaker:
             yield Studio(
                 job=job,
                 progress=progress,

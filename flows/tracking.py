@@ -10,6 +10,7 @@ from uuid import UUID
 from prefect.runtime import flow_run
 from prefect_redis import RedisDatabase
 from prefect_redis.connection import redis_from_url
+from redis.asyncio import Redis
 
 from blocks.loading import load
 from flows.artifacts import ProgressBar
@@ -27,8 +28,8 @@ REDIS_SECONDS: Final = 5.0  # a Redis that hangs must not hang the job
 
 
 @asynccontextmanager
-async def track(job: Job) -> AsyncIterator[Progress]:
-    """The progress of a job, to be told by its stages. Raises ConfigurationError when nothing was deployed."""
+async def track(job: Job) -> AsyncIterator[tuple[Progress, Redis]]:
+    """The progress of a job, to be told by its stages, and Redis. Raises ConfigurationError before a deployment."""
     block = await load(RedisDatabase, names.REDIS_BLOCK)
     if block.connection_url is None:
         raise ConfigurationError("The Redis block holds no connection URL; run `tabario deploy`.")
@@ -41,10 +42,11 @@ async def track(job: Job) -> AsyncIterator[Progress]:
         open_recorder(url, enabled=metrics.enabled, spool_directory=metrics.directory) as recorder,
         beating(redis, UUID(flow_run.get_id())),
     ):
-        yield Progress(
+        progress = Progress(
             job,
             records=JobRecords(redis),
             queue=JobQueue(redis),
             recorder=recorder,
             bar=ProgressBar(job.job_id),
         )
+        yield progress, redis

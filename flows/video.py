@@ -35,10 +35,10 @@ async def generate_video(job: Job) -> Film | State[Any]:
 
 async def make(job: Job) -> Film | State[Any]:
     """The film, or the state that the run ends in."""
-    async with track(job) as progress:
+    async with track(job) as (progress, redis):
         await progress.start()
         try:
-            async with open_studio(job, progress) as studio:
+            async with open_studio(job, progress, redis) as studio:
                 return await make_film(studio)
         except Exception as error:  # noqa: BLE001 - the edge of the process: whatever went wrong is put on record
             return await progress.fail(error)

@@ -56,6 +56,7 @@ PromptText = Annotated[
     AfterValidator(_without_control_characters),
 ]
 ImageSide = Annotated[int, Field(ge=MIN_IMAGE_SIDE, le=MAX_IMAGE_SIDE, multiple_of=IMAGE_SIDE_STEP)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class ScenePrompt(BaseModel):
@@ -65,6 +66,8 @@ class ScenePrompt(BaseModel):
 
     image_prompt: PromptText
     video_prompt: PromptText | None = None
+    seed: Seed | None = Field(default=None, description="Of this scene; else it follows from the job's, or the prompt.")
+    black: bool = Field(default=False, description="The picture may be all black; else a black one is painted again.")
 
 
 class JobSpec(BaseModel):
@@ -86,6 +89,9 @@ class JobSpec(BaseModel):
         default=DEFAULT_STYLE,
         validation_alias=AliasChoices("image_style", "style"),
         description="Name of a picture style.",
+    )
+    seed: Seed | None = Field(
+        default=None, description="Another one gives other pictures; without one the same job gives the same pictures."
     )
     image_width: ImageSide | None = Field(default=None, description="Pixels; both or neither side.")
     image_height: ImageSide | None = Field(
@@ -169,8 +175,33 @@ class JobRequest(JobSpec):
         return JobSpec.model_construct(**fields)
 
 
+class SceneWish(BaseModel):
+    """Body of `POST /orchestrate/runs/{run}/scenes/{scene}/regenerate`: what the new picture shall be."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image_prompt: PromptText | None = Field(default=None, description="The same as before when absent.")
+    seed: Seed | None = Field(default=None, description="A new one when absent.")
+    run_id: RunId | None = Field(
+        default=None, description="The client's own reference for the new job; generated when absent."
+    )
+
+
+class SceneChange(BaseModel):
+    """How a scene differs from what the job's spec makes of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: Seed
+    image_prompt: PromptText | None = None
+
+
 class Job(BaseModel):
-    """An accepted job: the parameter of the flow."""
+    """An accepted job: the parameter of the flow.
+
+    `changes` are by the scene's number: a job that makes scenes of another one anew has the other's spec, and finds
+    all its other parts in the media store.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -180,3 +211,4 @@ class Job(BaseModel):
     tier: Tier
     accepted_at: AwareDatetime
     spec: JobSpec
+    changes: dict[int, SceneChange] = Field(default_factory=dict)

@@ -28,6 +28,12 @@ KEEPER_FRESH_KEY: Final = "video_orchestrator:keeper:fresh"
 KEEPER_SWEPT_KEY: Final = "video_orchestrator:keeper:swept"
 RATE_PREFIX: Final = "video_orchestrator:rate"  # of the lists of a user's latest requests
 CLAIMS_KEY: Final = "video_orchestrator:claims"
+PLACES_KEY: Final = "video_orchestrator:places"  # hash: every picture that has or wants a place at a ComfyUI server
+PLACES_PROCESSES_KEY: Final = "video_orchestrator:places:processes"
+PLACES_TURNS_KEY: Final = "video_orchestrator:places:turns"
+PLACES_MODELS_KEY: Final = "video_orchestrator:places:models"
+COMFYUI_TROUBLE_KEY: Final = "video_orchestrator:comfyui:trouble"
+COMFYUI_DRAINING_KEY: Final = "video_orchestrator:comfyui:draining"
 
 LEASE_LABEL: Final = "tabario.lease"
 JOB_LABEL: Final = "tabario.job"

@@ -27,7 +27,10 @@ class Voiceover(BaseModel):
 
 
 class Scene(BaseModel):
-    """A stretch of the film with one picture. `index` counts from 1; `end` is the next scene's `start`."""
+    """A stretch of the film with one picture. `index` counts from 1; `end` is the next scene's `start`.
+
+    `black` says that the picture may be all black.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,6 +40,7 @@ class Scene(BaseModel):
     start: float
     end: float
     seed: int
+    black: bool = False
 
 
 class ScenePicture(BaseModel):

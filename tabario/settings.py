@@ -7,6 +7,7 @@ A missing or contradictory setting raises ConfigurationError with a sentence tha
 from __future__ import annotations
 
 import os
+import re
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -91,9 +92,25 @@ class ComfyUISettings(BaseSettings):
 
     model_config = _group(env_prefix="TABARIO_COMFYUI_")
 
-    url: str = Field(description="address of the ComfyUI server")
+    url: str = Field(description="address of the ComfyUI server, or of several, separated by commas")
+    places: int = Field(default=2, ge=2, le=8, description="prompts that all workers together keep at each server")
     image_timeout: float = Field(default=1200, gt=0, description="seconds until a picture counts as timed out")
     outage_timeout: float = Field(default=60, gt=0, description="seconds that the server may be away")
+
+    @field_validator("url")
+    @classmethod
+    def _addresses(cls, url: str) -> str:
+        addresses = [part.strip() for part in url.split(",") if part.strip()]
+        if not addresses or not all(re.fullmatch(r"https?://[^\s/]+\S*", address) for address in addresses):
+            raise ValueError("each address begins with http:// or https:// and names a host")
+        if len(set(addresses)) < len(addresses):
+            raise ValueError("the same address stands there twice")
+        return ",".join(addresses)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The address of each server."""
+        return tuple(self.url.split(","))
 
 
 class VoiceEngineName(StrEnum):

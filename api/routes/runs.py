@@ -27,7 +27,9 @@ async def list_jobs(
     caller: CurrentCaller,
     services: CurrentServices,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most jobs in a page.")] = 20,
-    cursor: Annotated[str, Query(max_length=12_000, description="`next_cursor` of the page before.")] = "",
+    cursor: Annotated[
+        str, Query(max_length=12_000, pattern="^[A-Za-z0-9_=-]*$", description="`next_cursor` of the page before.")
+    ] = "",
 ) -> RunList:
     """The caller's jobs, newest first."""
     page = await services.runs.list_runs(caller.user_id, limit=limit, cursor=cursor or None)

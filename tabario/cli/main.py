@@ -92,11 +92,27 @@ def status(
 
 @app.command()
 def deploy() -> None:
-    """Register blocks, work pool, work queues and deployments with Prefect; safe to repeat."""
+    """Register blocks, work pool, work queues and deployments with Prefect, unless ComfyUI lacks what they need."""
     from tabario.cli.deployment import deploy as register
+    from tabario.cli.servers import approve_servers
 
-    for change in asyncio.run(register(Settings.from_environment())):
-        _console.print(str(change))
+    async def approve_and_register(settings: Settings) -> list[str]:
+        checks = await approve_servers(settings.comfyui)
+        return [str(line) for line in (*checks, *await register(settings))]
+
+    for line in asyncio.run(approve_and_register(Settings.from_environment())):
+        _console.print(line)
+
+
+@app.command()
+def servers(
+    drain: Annotated[list[str] | None, typer.Option(help="Give this server no new pictures.")] = None,
+    refill: Annotated[list[str] | None, typer.Option(help="Give this server new pictures again.")] = None,
+) -> None:
+    """Show the ComfyUI servers: what they have, what they lack, and whether they take new pictures."""
+    from tabario.cli.servers import show_servers
+
+    _console.print(asyncio.run(show_servers(Settings.from_environment(), drain=drain or (), refill=refill or ())))
 
 
 @app.command()

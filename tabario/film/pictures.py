@@ -26,8 +26,8 @@ _UNREADABLE: Final = (
 )
 
 
-def check_picture(data: bytes, size: FrameSize) -> None:
-    """Decodes the whole PNG. Raises ImageFailed when it is broken, of another size, or black.
+def check_picture(data: bytes, size: FrameSize, *, black: bool = False) -> None:
+    """Decodes the whole PNG. Raises ImageFailed when it is broken, of another size, or black, unless it may be.
 
     The size is compared before anything is decoded, so a small file cannot unfold into a huge picture. Takes some
     tens of milliseconds of CPU for a megapixel: call it in a thread.
@@ -40,7 +40,7 @@ def check_picture(data: bytes, size: FrameSize) -> None:
             brightest = ImageStat.Stat(image.convert("L")).extrema[0][1]
     except _UNREADABLE as error:
         raise ImageFailed("ComfyUI delivered a picture that is broken or cut short.") from error
-    if brightest < BLACK_BELOW:
+    if brightest < BLACK_BELOW and not black:
         raise ImageFailed("ComfyUI delivered a black picture; its model may have failed to decode it.")
 
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from tabario.errors import InvalidInput
-from tabario.jobs import JobSpec
+from tabario.jobs import JobSpec, SceneChange, ScenePrompt
 from tabario.scenes import Scene, Word
 from tabario.script import Break, Token, tokens
 from tabario.styles import STYLES
@@ -54,6 +54,18 @@ def plan_scenes(spec: JobSpec, words: Sequence[Word], duration: float, *, user_i
         _scene(spec, number, _text(spec.script, script[first:until]), start, end, user_id=user_id)
         for number, ((first, start), (until, end)) in enumerate(pairwise(bounds), 1)
     )
+
+
+def change_scenes(scenes: Sequence[Scene], spec: JobSpec, changes: Mapping[int, SceneChange]) -> tuple[Scene, ...]:
+    """The scenes with other seeds, and other prompts where the changes have one."""
+    return tuple(_changed(scene, spec, changes.get(scene.index)) for scene in scenes)
+
+
+def _changed(scene: Scene, spec: JobSpec, change: SceneChange | None) -> Scene:
+    if change is None:
+        return scene
+    image_prompt = _styled(change.image_prompt, spec) if change.image_prompt else scene.image_prompt
+    return scene.model_copy(update={"seed": change.seed, "image_prompt": image_prompt})
 
 
 def _possible_cuts(script: Sequence[Token], words: Sequence[Word], duration: float) -> list[_Cut]:
@@ -122,16 +134,22 @@ def _text(script: str, words: Sequence[Token]) -> str:
 
 
 def _scene(spec: JobSpec, number: int, text: str, start: float, end: float, *, user_id: str) -> Scene:  # noqa: PLR0913 - a scene has this many sides
-    subject = spec.prompts[number - 1].image_prompt if spec.prompts else _describe(text)
-    image_prompt = ", ".join(filter(None, (subject, STYLES[spec.image_style].prompt)))
+    given = spec.prompts[number - 1] if spec.prompts else None
+    subject = given.image_prompt if given else _describe(text)
+    image_prompt = _styled(subject, spec)
     return Scene(
         index=number,
         text=text,
         image_prompt=image_prompt,
         start=start,
         end=end,
-        seed=_seed(user_id, image_prompt, spec.image_style, number),
+        seed=_seed(spec, given, image_prompt, number, user_id=user_id),
+        black=given is not None and given.black,
     )
+
+
+def _styled(subject: str, spec: JobSpec) -> str:
+    return ", ".join(filter(None, (subject, STYLES[spec.image_style].prompt)))
 
 
 def _describe(text: str) -> str:
@@ -140,7 +158,13 @@ def _describe(text: str) -> str:
     return _EDGES.sub("", " ".join(plain.split()))
 
 
-def _seed(user_id: str, prompt: str, style: str, number: int) -> int:
-    """The same for the same scene of the same user, so that a job sent again finds its pictures. 0 to 2**32 - 1."""
-    digest = hashlib.sha256("\x00".join((user_id, prompt, style, str(number))).encode())
+def _seed(spec: JobSpec, given: ScenePrompt | None, image_prompt: str, number: int, *, user_id: str) -> int:
+    """The same for the same scene of the same user, so that a job sent again finds its pictures. 0 to 2**32 - 1.
+
+    What the caller asks for goes first: the scene's own seed, then the job's, from which each scene gets another.
+    """
+    if given is not None and given.seed is not None:
+        return given.seed
+    parts = (user_id, image_prompt, spec.image_style, str(number))
+    digest = hashlib.sha256("\x00".join(parts if spec.seed is None else (*parts, str(spec.seed))).encode())
     return int.from_bytes(digest.digest()[:4], "big")

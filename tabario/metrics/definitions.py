@@ -115,12 +115,18 @@ SLOTS_MENDED: Final = Counter(
 PROCESSES_LOST: Final = Counter(
     "video_orchestrator_processes_lost_total", "Runs that were declared dead because their process was silent."
 )
+SCENES_REGENERATED: Final = Counter(
+    "video_orchestrator_scenes_regenerated_total", "Jobs accepted that make one scene of another job anew."
+)
 JOBS_CANCELLED: Final = Counter("video_orchestrator_jobs_cancelled_total", "Jobs that were cancelled.")
 JOBS_RESUMED: Final = Counter("video_orchestrator_jobs_resumed_total", "Times that a job was begun again.")
 COMFYUI_REQUEST_ERRORS: Final = Counter(
     "video_orchestrator_comfyui_request_errors_total",
     "Requests that ComfyUI did not answer.",
     labels=(Label("reason", ("connect", "timeout", "error"), fallback="error"),),
+)
+COMFYUI_BUSY_SECONDS: Final = Counter(
+    "video_orchestrator_comfyui_busy_seconds_total", "Time that the servers' executors spent on finished pictures."
 )
 IMAGE_GENERATION_SLOW: Final = Counter(
     "video_orchestrator_image_generation_slow_total", f"Pictures that took over {SLOW_IMAGE_SECONDS} s."

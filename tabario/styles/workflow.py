@@ -1,7 +1,8 @@
 """ComfyUI workflow templates: graphs in API format, and where a picture's parameters go in them.
 
 Under `workflows/`, `NAME.json` is what ComfyUI's editor exports and `NAME.yaml` names the places to set, by the titles
-of the nodes. Values are set in the parsed graph, never replaced in its text, so no prompt can change its shape.
+or the ids of the nodes. Values are set in the parsed graph, never replaced in its text, so no prompt can change its
+shape.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from tabario.clients.comfyui.graph import Graph, Nodes
 from tabario.errors import ConfigurationError
@@ -29,10 +30,17 @@ class _Declared(BaseModel):
 
 
 class Place(_Declared):
-    """An input of the node with that title."""
+    """An input of a node, which is named by its title (`node`) or, where titles are not unique, by its `id`."""
 
-    node: str
+    node: str | None = None
+    id: str | None = None
     input: str
+
+    @model_validator(mode="after")
+    def _names_one_node(self) -> Self:
+        if (self.node is None) == (self.id is None):
+            raise ValueError("name the node by its title (node) or by its id, not both")
+        return self
 
 
 class Parameters(_Declared):
@@ -47,9 +55,14 @@ class Parameters(_Declared):
 
 
 class Declaration(_Declared):
-    """What `NAME.yaml` says. `output` is the title of the node that saves the picture."""
+    """What `NAME.yaml` says.
+
+    `model` is where the graph names the model that it loads, `output` the title or id of the node that saves the
+    picture.
+    """
 
     inputs: Parameters
+    model: Place
     output: str
 
 
@@ -61,26 +74,45 @@ class Workflow:
     nodes: Nodes
     inputs: Mapping[str, tuple[tuple[str, str], ...]]
     """Parameter -> pairs of node id and input name."""
+    model: str
     output_node: str
 
     @classmethod
     def assemble(cls, name: str, nodes: Nodes, declaration: Declaration) -> Workflow:
-        """Raises ConfigurationError when a declared node or input is missing or a title is not unique."""
-        inputs = {}
-        for parameter, places in declaration.inputs:
-            inputs[parameter] = tuple((_node_titled(name, nodes, place.node), place.input) for place in places)
-            for node_id, input_name in inputs[parameter]:
-                if input_name not in nodes[node_id]["inputs"]:
-                    raise ConfigurationError(
-                        f'Workflow {name}: its node "{title_of(nodes[node_id])}" has no input "{input_name}".'
-                    )
-        return cls(name, nodes, inputs, _node_titled(name, nodes, declaration.output))
+        """Raises ConfigurationError when a declared node or input is missing or a title is not unique.
+
+        Also for a node without a class or without an `inputs` object: such a one kills ComfyUI's executor.
+        """
+        for node_id, node in nodes.items():
+            if not isinstance(node.get("class_type"), str) or not isinstance(node.get("inputs"), dict):
+                raise ConfigurationError(
+                    f"Workflow {name}: its node {node_id} has no class_type or no inputs; export it in API format."
+                )
+        inputs = {
+            parameter: tuple(_find_input(name, nodes, place) for place in places)
+            for parameter, places in declaration.inputs
+        }
+        loader, loaded = _find_input(name, nodes, declaration.model)
+        model = nodes[loader]["inputs"][loaded]
+        output = declaration.output if declaration.output in nodes else _node_titled(name, nodes, declaration.output)
+        return cls(name, nodes, inputs, str(model), output)
 
 
 def title_of(node: Mapping[str, Any]) -> str:
     """The title of a node as its author sees it: ComfyUI shows the class where none was given."""
     title: str = node.get("_meta", {}).get("title") or node["class_type"]
     return title
+
+
+def _find_input(workflow: str, nodes: Nodes, place: Place) -> tuple[str, str]:
+    """The node's id and the input's name."""
+    node_id = place.id if place.node is None else _node_titled(workflow, nodes, place.node)
+    if node_id is None or node_id not in nodes:
+        raise ConfigurationError(f"Workflow {workflow}: it has no node {node_id}.")
+    if place.input not in nodes[node_id]["inputs"]:
+        shown = title_of(nodes[node_id])
+        raise ConfigurationError(f'Workflow {workflow}: its node "{shown}" has no input "{place.input}".')
+    return node_id, place.input
 
 
 def _node_titled(workflow: str, nodes: Nodes, title: str) -> str:
@@ -124,7 +156,7 @@ def build_graph(  # noqa: PLR0913 - a picture's parameters, all by name
     for parameter, value in values.items():
         for node_id, input_name in template.inputs[parameter]:
             nodes[node_id]["inputs"][input_name] = value
-    return Graph(nodes, template.output_node)
+    return Graph(nodes, template.output_node, template.model)
 
 
 def missing_parts(workflow: str, object_info: Mapping[str, Mapping[str, Any]]) -> list[str]:

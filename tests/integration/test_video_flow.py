@@ -21,7 +21,7 @@ from flows.voiceover import voiceover
 from tabario.cli.deployment import deploy
 from tabario.clients.store import MediaStore, open_store
 from tabario.film.mp4 import read_mp4
-from tabario.jobs import Job
+from tabario.jobs import Job, SceneChange
 from tabario.queue import JobQueue
 from tabario.records import JobRecord, JobRecords, Stage
 from tabario.settings import ComfyUISettings, Settings, VoiceEngineName, VoiceSettings
@@ -171,6 +171,26 @@ async def names_of_states(state: State[Any]) -> dict[str, str | None]:
 
     await eventually(are_all_there, within=20, what="the events of the task runs have arrived")
     return runs
+
+
+async def test_one_scene_made_anew_paints_one_picture(settings: Settings, comfyui: ComfyUIServer) -> None:
+    await deploy(settings)
+    await run(new_job())
+    painted = comfyui.images_painted()
+    change = SceneChange(seed=99, image_prompt="an owl in a birch")
+
+    state = await run(new_job().model_copy(update={"changes": {2: change}}))
+
+    assert state.type is StateType.COMPLETED
+    assert comfyui.images_painted() == painted + 1
+    assert await names_of_states(state) == {
+        "voiceover": "Cached",
+        "scene plan": "Completed",
+        "image 01: The fox crosses the frozen river.": "Cached",
+        "image 02: An owl watches from the old oak.": "Completed",
+        "merge": "Completed",
+        "publish": "Completed",
+    }
 
 
 async def assert_failed(

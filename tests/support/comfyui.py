@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,12 @@ class ComfyUIServer:
     url: str
     directory: Path
     http: httpx.Client
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """Ends the server as SIGKILL does."""
+        self.process.kill()
+        self.process.wait()
 
     def arm(self, fault: str, *, times: int = 1, after: int = 0, seconds: float = 1.0) -> None:
         """Makes a fault strike `times` times, after `after` occasions without it."""
@@ -46,6 +53,13 @@ class ComfyUIServer:
         return sum(run["images"] for run in self.runs())
 
 
+def busy_share(server: ComfyUIServer) -> float:
+    """Seconds in which the executor worked, of those from its first picture's beginning to its last one's end."""
+    runs = server.runs()
+    window = max(run["ended"] for run in runs) - min(run["started"] for run in runs)
+    return float(sum(run["ended"] - run["started"] for run in runs) / window)
+
+
 @contextmanager
 def comfyui_running(
     directory: Path, *, image_seconds: float = 0.0, version: str = "0.33.0", port: int | None = None
@@ -57,7 +71,7 @@ def comfyui_running(
     command += ["--image-seconds", str(image_seconds), "--version", version]
     url = f"http://127.0.0.1:{port}"
     with (
-        running(command, environment={}, log=directory / "comfyui.log"),
+        running(command, environment={}, log=directory / "comfyui.log") as process,
         httpx.Client(base_url=url, timeout=10) as http,
     ):
 
@@ -68,4 +82,4 @@ def comfyui_running(
                 return False
 
         wait_until(answers, within=60, what="the ComfyUI stand-in answers")
-        yield ComfyUIServer(url, directory, http)
+        yield ComfyUIServer(url, directory, http, process)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from tabario.clients.comfyui import Graph, Patience
+from tabario.clients.comfyui import Graph, Painted, Patience
 from tabario.clients.comfyui.painting import Order, Painting, cancel_prompt
 from tabario.clients.comfyui.routes import Routes
 from tabario.clients.comfyui.wakeups import WakeUps
@@ -88,7 +88,7 @@ class DroppingServer(SlowServer):
 
 
 @asynccontextmanager
-async def painting_at(server: SlowServer) -> AsyncIterator[asyncio.Task[bytes]]:
+async def painting_at(server: SlowServer) -> AsyncIterator[asyncio.Task[Painted]]:
     async with httpx.AsyncClient(base_url="http://comfyui", transport=httpx.MockTransport(server.answer)) as http:
         painting = Painting(
             Order("mine", Graph({}, "1"), {}),

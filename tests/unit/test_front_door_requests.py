@@ -29,6 +29,7 @@ ROUTES: Final = [
     ("GET", "/orchestrate/video/lisbon"),
     ("HEAD", "/orchestrate/video/lisbon"),
     ("GET", "/orchestrate/slots"),
+    ("POST", "/orchestrate/runs/lisbon/scenes/2/regenerate"),
 ]
 
 
@@ -73,7 +74,7 @@ async def test_stranger_is_turned_away_before_the_body_is_read(door: FrontDoor, 
 async def test_every_documented_route_but_the_operators_needs_a_token(door: FrontDoor) -> None:
     document = (await door.anonymous.get("/openapi.json")).json()
     documented = {path for path in document["paths"] if not path.startswith(("/health", "/ready"))}
-    assert documented == {path.replace("lisbon", "{run}") for _, path in ROUTES}
+    assert documented == {path.replace("lisbon", "{run}").replace("/2/", "/{scene}/") for _, path in ROUTES}
 
 
 @pytest.mark.parametrize("path", ["/", "/orchestrate", "/health/", "//health", "/metrics/", "/docs/x", "/redoc"])
@@ -175,7 +176,7 @@ BAD_JOBS: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "prompt with a NUL": ({"prompts": [{"image_prompt": "a\x00b"}]}, "prompts.0.image_prompt"),
     "voice with a NUL": ({"voice_id": "a\x00b"}, "voice_id"),
     "too many prompts": ({"prompts": [{"image_prompt": "a"}] * 61}, "prompts"),
-    "extra field in a prompt": ({"prompts": [{"image_prompt": "a", "seed": 1}]}, "prompts.0.seed"),
+    "extra field in a prompt": ({"prompts": [{"image_prompt": "a", "style": "x"}]}, "prompts.0.style"),
     "run_id is a path": ({"run_id": "../../etc/passwd"}, "run_id"),
     "run_id of 65 characters": ({"run_id": "r" * 65}, "run_id"),
     "run_id ends in a line break": ({"run_id": "lisbon\n"}, "run_id"),

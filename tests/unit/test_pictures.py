@@ -42,6 +42,10 @@ def test_black_picture_is_refused(mode: str) -> None:
         check_picture(png(Image.new(mode, SIZE)), SIZE)
 
 
+def test_black_picture_may_be_asked_for() -> None:
+    check_picture(png(Image.new("RGB", SIZE)), SIZE, black=True)
+
+
 def test_wrong_size_is_refused_and_both_sizes_named() -> None:
     with pytest.raises(ImageFailed, match="32x24 pixels instead of 64x48"):
         check_picture(png(pattern(FrameSize(32, 24))), SIZE)

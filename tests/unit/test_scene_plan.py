@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -8,8 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tabario.film.alignment import align
-from tabario.film.plan import LONGEST_SECONDS, SHORTEST_SECONDS, plan_scenes
-from tabario.jobs import JobSpec, ScenePrompt
+from tabario.film.plan import LONGEST_SECONDS, SHORTEST_SECONDS, change_scenes, plan_scenes
+from tabario.jobs import JobSpec, SceneChange, ScenePrompt
 from tabario.scenes import Scene, Word
 from tabario.script import tokens
 from tabario.styles import STYLES
@@ -149,3 +150,29 @@ def test_seeds_are_the_same_for_the_same_scene_and_differ_otherwise() -> None:
     assert plan(script) == (first, second)
     seeds = {first.seed, second.seed, plan(script, user=OTHER_USER)[0].seed, plan(script, style="anime")[0].seed}
     assert len(seeds) == 4
+
+
+def test_caller_chooses_the_seed_of_a_scene_and_of_all_others() -> None:
+    script = " ".join([sentence(12)] * 2)
+
+    def seeds(**changes: Any) -> list[int]:  # noqa: ANN401 - fields of the spec
+        spec = JobSpec.model_validate({"script": script, "caption": "", **changes})
+        words = tuple(Word(text=token.text, start=n, end=n + 1) for n, token in enumerate(tokens(spec.script)))
+        return [scene.seed for scene in plan_scenes(spec, words, len(words), user_id=USER)]
+
+    prompts: list[dict[str, Any]] = [{"image_prompt": "a fox"}, {"image_prompt": "an owl"}]
+    usual = seeds(prompts=prompts)
+    other = seeds(prompts=prompts, seed=1)
+    assert len({*usual, *other}) == 4
+    assert seeds(prompts=prompts, seed=1) == other
+    assert seeds(prompts=[{**prompts[0], "seed": 7}, prompts[1]], seed=1) == [7, other[1]]
+
+
+def test_changed_scene_has_another_seed_and_prompt_in_the_same_style() -> None:
+    script = " ".join([sentence(12)] * 3)
+    spec = JobSpec(script=script, caption="", image_style="photo")
+    scenes = plan(script, style="photo")
+    changed = change_scenes(scenes, spec, {1: SceneChange(seed=5), 3: SceneChange(seed=6, image_prompt="a fox")})
+    assert changed[1] == scenes[1]
+    assert (changed[0].seed, changed[0].image_prompt) == (5, scenes[0].image_prompt)
+    assert (changed[2].seed, changed[2].image_prompt) == (6, f"a fox, {STYLES['photo'].prompt}")

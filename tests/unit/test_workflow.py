@@ -80,6 +80,29 @@ def test_building_a_graph_leaves_the_template_alone() -> None:
     assert second.nodes["2"]["inputs"]["text"] == ""
 
 
+def test_places_can_be_declared_by_id() -> None:
+    graph = build_graph("illustration", **graph_inputs())
+    assert [graph.nodes[node]["inputs"]["text"] for node in ("6", "7")] == ["a lighthouse", "text"]
+    assert graph.nodes["3"]["inputs"]["seed"] == 7
+    assert graph.output_node == "9"
+    assert graph.model == "sd_xl_base_1.0.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("place", "complaint"),
+    [
+        ({"id": "7", "input": "text"}, "it has no node 7"),
+        ({"id": "1", "input": "words"}, 'no input "words"'),
+        ({"input": "text"}, "by its title"),
+        ({"id": "1", "node": "A", "input": "text"}, "not both"),
+    ],
+)
+def test_place_that_names_no_input_is_refused(place: dict[str, str], complaint: str) -> None:
+    nodes: Nodes = {"1": {"class_type": "A", "inputs": {"text": ""}}}
+    with pytest.raises((ConfigurationError, ValueError), match=complaint):
+        Workflow.assemble("mine", nodes, declaration(model=place))
+
+
 @pytest.mark.parametrize("style", STYLES)
 def test_every_style_has_a_workflow_that_can_be_built(style: str) -> None:
     assert build_graph(STYLES[style].workflow, **graph_inputs()).nodes
@@ -93,7 +116,7 @@ def test_unknown_workflow_is_refused() -> None:
 def declaration(**changes: object) -> Declaration:
     place = [{"node": "A", "input": "text"}]
     inputs = dict.fromkeys(["prompt", "negative_prompt", "width", "height", "seed", "filename_prefix"], place)
-    return Declaration.model_validate({"inputs": inputs, "output": "A", **changes})
+    return Declaration.model_validate({"inputs": inputs, "model": place[0], "output": "A", **changes})
 
 
 @pytest.mark.parametrize(
@@ -119,6 +142,12 @@ def test_declared_input_that_the_node_lacks_is_refused() -> None:
     nodes: Nodes = {"1": {"class_type": "A", "inputs": {"words": ""}}}
     with pytest.raises(ConfigurationError, match='node "A" has no input "text"'):
         Workflow.assemble("mine", nodes, declaration())
+
+
+@pytest.mark.parametrize("node", [{"class_type": "A"}, {"class_type": "A", "inputs": []}, {"inputs": {"text": ""}}])
+def test_node_without_inputs_is_refused(node: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="its node 7 has no class_type or no inputs"):
+        Workflow.assemble("mine", {"1": {"class_type": "A", "inputs": {"text": ""}}, "7": node}, declaration())
 
 
 def object_info(*, checkpoints: object) -> dict[str, dict[str, Any]]:

@@ -2,8 +2,19 @@
 
 from tabario.clients.comfyui.client import ComfyUIClient
 from tabario.clients.comfyui.graph import Graph, Nodes
-from tabario.clients.comfyui.painting import Patience
+from tabario.clients.comfyui.painting import Painted, Patience
+from tabario.clients.comfyui.pool import ComfyUIPool, server_name
 from tabario.clients.comfyui.replies import SystemStats
 from tabario.clients.comfyui.routes import Observe
 
-__all__ = ["ComfyUIClient", "Graph", "Nodes", "Observe", "Patience", "SystemStats"]
+__all__ = [
+    "ComfyUIClient",
+    "ComfyUIPool",
+    "Graph",
+    "Nodes",
+    "Observe",
+    "Painted",
+    "Patience",
+    "SystemStats",
+    "server_name",
+]

@@ -11,7 +11,11 @@ Nodes: TypeAlias = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A graph that makes one picture. `output_node` is the id of the node that saves it."""
+    """A graph that makes one picture.
+
+    `output_node` is the id of the node that saves it. `model` names what the server must load for it.
+    """
 
     nodes: Nodes
     output_node: str
+    model: str = ""

@@ -17,11 +17,11 @@ from typing import Final
 import anyio
 
 from tabario.clients.comfyui.graph import Graph
-from tabario.clients.comfyui.replies import EndedPrompt, Queue, QueuedPrompt, Submission
+from tabario.clients.comfyui.replies import EndedPrompt, Queue, QueuedPrompt, SavedFile, Submission
 from tabario.clients.comfyui.routes import ComfyUIUnavailable, Routes
 from tabario.clients.comfyui.wakeups import WakeUps
 from tabario.clients.comfyui.watchdog import HeadWatch
-from tabario.errors import ImageFailed, ImageTimedOut, RetryLater
+from tabario.errors import ImageFailed, ImageTimedOut
 
 MAX_SENDS: Final = 3
 CANCEL_SECONDS: Final = 10.0
@@ -29,14 +29,18 @@ CANCEL_SECONDS: Final = 10.0
 _log = logging.getLogger(__name__)
 
 
+class ServerGone(ComfyUIUnavailable):
+    """The server has a picture of ours, and is away or stuck for longer than anybody waits: ask another one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long to wait for what, in seconds.
 
     `image` bounds how long one prompt may run; waiting behind others that make progress does not count. `outage`
-    bounds how long the server may be away. `poll` is the pause between looks when no wake-up call comes.
-    `settle` is how long a prompt that was sent must be missing before it counts as lost: a submission whose reply
-    was lost may still be on its way in.
+    bounds how long the server that has the picture may be away. `poll` is the pause between looks when no wake-up
+    call comes. `settle` is how long a prompt that was sent must be missing before it counts as lost: a submission
+    whose reply was lost may still be on its way in.
     """
 
     image: float
@@ -58,6 +62,14 @@ class Order:
         return self.extra_data.items() <= item.extra_data.items()
 
 
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """A picture that lies ready at the server. `busy_seconds` is what its executor spent on it."""
+
+    file: SavedFile
+    busy_seconds: float
+
+
 class Painting:
     """Carries out one order."""
 
@@ -73,26 +85,33 @@ class Painting:
         self._superseded: float | None = None  # number of a failed entry that a new submission replaces
         self._trouble_since: float | None = None
 
-    async def finish(self) -> bytes:
-        """The picture's bytes. Raises ImageFailed, ImageTimedOut or RetryLater; withdraws the prompt when cancelled."""
+    async def finish(self) -> Painted:
+        """The picture, painted. Withdraws the prompt when cancelled.
+
+        Raises ImageFailed, ImageTimedOut, ServerGone, and ComfyUIUnavailable before the server was given the prompt.
+        """
         try:
             return await self._pursue()
         except asyncio.CancelledError:
             await self._withdraw()
             raise
 
-    async def _pursue(self) -> bytes:
+    async def _pursue(self) -> Painted:
         while True:
             seen = self._wakeups.count
             try:
-                picture = await self._step()
+                painted = await self._step()
                 self._trouble_since = None
-            except ComfyUIUnavailable:
-                if self._trouble_lasts_too_long():
+            except ServerGone:
+                raise
+            except ComfyUIUnavailable as error:
+                if not self._witnessed:
                     raise
-                picture = None
-            if picture is not None:
-                return picture
+                if self._trouble_lasts_too_long():
+                    raise ServerGone(str(error), retry_after=error.retry_after) from error
+                painted = None
+            if painted is not None:
+                return painted
             await self._wakeups.after(seen, self._patience.poll)
 
     async def _withdraw(self) -> None:
@@ -110,7 +129,7 @@ class Painting:
         self._trouble_since = self._trouble_since or now
         return now - self._trouble_since > self._patience.outage
 
-    async def _step(self) -> bytes | None:
+    async def _step(self) -> Painted | None:
         queue = await self._routes.queue()
         self._watch.note(queue)
         if queue.find(self._order.prompt_id):
@@ -125,9 +144,9 @@ class Painting:
             await self._send()
         return None
 
-    async def _take(self, ended: EndedPrompt) -> bytes | None:
+    async def _take(self, ended: EndedPrompt) -> Painted | None:
         if ended.succeeded:
-            return await self._fetch(ended)
+            return self._ready(ended)
         if self._witnessed and not ended.interrupted:
             raise ImageFailed(f"ComfyUI could not paint the picture: {ended.failure}.")
         # It failed for an earlier run, or somebody else stopped it: no picture was made, so painting it is no waste.
@@ -135,11 +154,11 @@ class Painting:
         await self._send()
         return None
 
-    async def _fetch(self, ended: EndedPrompt) -> bytes:
+    def _ready(self, ended: EndedPrompt) -> Painted:
         files = ended.saved_files(self._order.graph.output_node)
         if len(files) != 1:
             raise ImageFailed(f"ComfyUI saved {len(files)} pictures where the workflow promises one.")
-        return await self._routes.view(files[0])
+        return Painted(files[0], ended.busy_seconds)
 
     def _is_really_missing(self) -> bool:
         now = time.monotonic()
@@ -148,7 +167,7 @@ class Painting:
 
     async def _send(self) -> None:
         if self._sends == MAX_SENDS:
-            raise RetryLater(f"ComfyUI lost or dropped the picture {MAX_SENDS} times.", retry_after=30)
+            raise ServerGone(f"ComfyUI lost or dropped the picture {MAX_SENDS} times.", retry_after=30)
         if self._sends:
             _log.warning("ComfyUI lost prompt %s; it is sent again", self._order.prompt_id)
         self._sends += 1
@@ -179,7 +198,7 @@ class Painting:
             raise ImageTimedOut(
                 f"ComfyUI worked on the picture for more than {limit}. If its queue does not move, restart ComfyUI."
             )
-        raise RetryLater(
+        raise ServerGone(
             f"ComfyUI's queue has not moved for more than {limit}. Its executor may have died: restart ComfyUI.",
             retry_after=60,
         )

@@ -87,6 +87,12 @@ class EndedPrompt(_Reply):
         return any(kind == "execution_interrupted" for kind, _ in self.status.messages)
 
     @property
+    def busy_seconds(self) -> float:
+        """How long the executor worked on it, by the server's own clock; 0 when the messages do not tell."""
+        stamps = [fields["timestamp"] for _, fields in self.status.messages if "timestamp" in fields]
+        return max(0.0, (max(stamps) - min(stamps)) / 1000) if stamps else 0.0
+
+    @property
     def failure(self) -> str:
         """Why it failed: the node's class and its exception, fit for callers."""
         for kind, fields in self.status.messages:

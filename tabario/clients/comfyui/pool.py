@@ -1,0 +1,106 @@
+"""All ComfyUI servers as one: each picture goes to a server that has a place for it, and to another when that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from types import TracebackType
+from typing import Final, Self
+from uuid import UUID
+
+import httpx
+
+from tabario.clients.comfyui.client import ComfyUIClient
+from tabario.clients.comfyui.graph import Graph
+from tabario.clients.comfyui.painting import Painted, Patience, ServerGone
+from tabario.clients.comfyui.routes import ComfyUIUnavailable, Observe, unobserved
+from tabario.errors import ImageTimedOut
+from tabario.places import Places, Turn
+from tabario.places.board import Board
+
+MOVE_SECONDS: Final = 10.0
+"""So long a picture waits for a server that went away with it when another server could paint it."""
+
+
+def server_name(url: str) -> str:
+    """What a server is called in Redis and by operators: its host, port and path, without a password."""
+    address = httpx.URL(url)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    return f"{address.host}:{port}{address.path.rstrip('/')}"
+
+
+class ComfyUIPool:
+    """An async context manager. One pool serves all pictures of a process; `board` shares the servers with others.
+
+    `places` is how many prompts each server is kept at.
+    """
+
+    def __init__(
+        self, urls: Sequence[str], *, board: Board, places: int, patience: Patience, observe: Observe = unobserved
+    ) -> None:
+        if len(urls) > 1:
+            patience = replace(patience, outage=min(patience.outage, MOVE_SECONDS))
+        self._clients = {server_name(url): ComfyUIClient(url, patience=patience, observe=observe) for url in urls}
+        self._places = Places(board, places=places, patience=patience.outage)
+        self._patience = patience
+        self._resources = AsyncExitStack()
+        self.capacity: Final = places * len(self._clients)
+
+    async def __aenter__(self) -> Self:
+        for client in self._clients.values():
+            await self._resources.enter_async_context(client)
+        await self._resources.enter_async_context(self._places.opened())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._resources.__aexit__(kind, error, traceback)
+
+    async def paint(
+        self,
+        graph: Graph,
+        *,
+        prompt_id: UUID,
+        extra_data: Mapping[str, str],
+        turn: Turn,
+        on_place: Callable[[], None],
+    ) -> tuple[Painted, bytes]:
+        """Waits for a place, has the picture painted there and fetches it; `on_place` is called when it has one.
+
+        A prompt that any of the servers has, from a run that died, is adopted where it is. Raises what
+        `ComfyUIClient.paint` raises; RetryLater only when no server could take the picture for too long.
+        """
+        left = dict(self._clients)
+        trouble_since = None
+        while True:
+            found = await self._find(prompt_id, left)
+            async with self._places.place(str(prompt_id), turn, list(left), at=found) as server:
+                on_place()
+                try:
+                    painted = await left[server].paint(graph, prompt_id=prompt_id, extra_data=extra_data)
+                except ImageTimedOut:
+                    await self._places.failed(server)
+                    raise
+                except ServerGone:
+                    await self._places.failed(server)
+                    if len(left) == 1:
+                        raise
+                    del left[server]
+                    continue
+                except ComfyUIUnavailable:
+                    await self._places.failed(server)
+                    trouble_since = trouble_since or time.monotonic()
+                    if time.monotonic() - trouble_since > self._patience.outage:
+                        raise
+                    continue
+            await self._places.worked(server)
+            return painted, await self._clients[server].fetch(painted)
+
+    async def _find(self, prompt_id: UUID, clients: Mapping[str, ComfyUIClient]) -> str:
+        """The server that has the prompt, else the empty string."""
+        known = await asyncio.gather(*(client.knows(prompt_id) for client in clients.values()))
+        return next((server for server, is_known in zip(clients, known, strict=True) if is_known), "")

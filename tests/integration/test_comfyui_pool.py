@@ -1,0 +1,185 @@
+"""Several ComfyUI servers as one: pictures move away from a server that fails, and are found wherever they are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from tabario.clients.comfyui import ComfyUIPool, Patience, server_name
+from tabario.errors import ImageTimedOut, RetryLater
+from tabario.film.pictures import check_picture
+from tabario.formats import FrameSize
+from tabario.places import Turn
+from tabario.places.board import Board
+from tabario.styles.workflow import build_graph
+from tests.support.comfyui import ComfyUIServer, comfyui_running
+from tests.support.servers import free_port
+from tests.support.waiting import eventually
+
+SIZE = FrameSize(256, 256)
+PATIENCE = Patience(image=30, outage=1, poll=0.05, settle=0.2)
+TURN = Turn("job", 1, "m")
+
+
+@pytest.fixture(scope="module")
+def standins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ComfyUIServer]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(comfyui_running(tmp_path_factory.mktemp(name))) for name in ("one", "two")]
+
+
+@pytest.fixture
+def servers(standins: list[ComfyUIServer]) -> Iterator[list[ComfyUIServer]]:
+    """Two stand-ins without faults, queue or history."""
+    yield standins
+    for server in standins:
+        server.disarm()
+        server.restart()
+
+
+@pytest.fixture
+def board(redis: Redis) -> Board:
+    return Board(redis, places=2)
+
+
+@pytest.fixture
+async def pool(servers: list[ComfyUIServer], board: Board) -> AsyncIterator[ComfyUIPool]:
+    async with pool_of([server.url for server in servers], board) as opened:
+        yield opened
+
+
+def pool_of(urls: list[str], board: Board, patience: Patience = PATIENCE) -> ComfyUIPool:
+    return ComfyUIPool(urls, board=board, places=2, patience=patience)
+
+
+async def paint(pool: ComfyUIPool, prompt_id: UUID | None = None, turn: Turn = TURN) -> bytes:
+    prompt_id = prompt_id or uuid4()
+    graph = build_graph(
+        "text2image",
+        prompt=f"a lighthouse, {prompt_id}",
+        negative_prompt="text",
+        size=SIZE,
+        seed=7,
+        filename_prefix=f"test/{prompt_id}",
+    )
+    _, data = await pool.paint(
+        graph, prompt_id=prompt_id, extra_data={"job_id": turn.job}, turn=turn, on_place=lambda: None
+    )
+    return data
+
+
+def paid(servers: list[ComfyUIServer], prompt_ids: list[UUID]) -> int:
+    wanted = {str(prompt_id) for prompt_id in prompt_ids}
+    return sum(run["images"] for server in servers for run in server.runs() if run["prompt_id"] in wanted)
+
+
+async def until_running(server: ComfyUIServer) -> str:
+    running: list[str] = []
+
+    async def is_there() -> bool:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            running[:] = [row[1] for row in (await http.get("/queue")).json()["queue_running"]]
+        return bool(running)
+
+    await eventually(is_there, within=20, what="a prompt runs")
+    return running[0]
+
+
+async def test_pictures_are_shared_out_among_the_servers(servers: list[ComfyUIServer], pool: ComfyUIPool) -> None:
+    prompt_ids = [uuid4() for _ in range(8)]
+    for data in await asyncio.gather(*(paint(pool, prompt_id) for prompt_id in prompt_ids)):
+        check_picture(data, SIZE)
+    shares = [paid([server], prompt_ids) for server in servers]
+    assert sum(shares) == 8
+    assert min(shares) > 0
+
+
+async def test_server_that_is_not_there_costs_no_picture(servers: list[ComfyUIServer], board: Board) -> None:
+    async with pool_of([f"http://127.0.0.1:{free_port()}", servers[0].url], board) as pool:
+        for data in await asyncio.gather(*(paint(pool) for _ in range(4))):
+            check_picture(data, SIZE)
+
+
+async def test_picture_of_a_server_that_dies_is_painted_by_another(
+    tmp_path: Path, servers: list[ComfyUIServer], board: Board
+) -> None:
+    with comfyui_running(tmp_path / "dying") as dying:
+        dying.arm("hang")
+        await board.drain(server_name(servers[0].url))
+        async with pool_of([dying.url, servers[0].url], board) as pool:
+            painting = asyncio.create_task(paint(pool))
+            await until_running(dying)
+            await board.refill(server_name(servers[0].url))
+            dying.kill()
+            check_picture(await painting, SIZE)
+
+
+async def test_picture_behind_a_dead_executor_is_painted_by_another_server(
+    servers: list[ComfyUIServer], board: Board
+) -> None:
+    one, two = servers
+    one.arm("executor_death")
+    await board.drain(server_name(two.url))
+    async with pool_of([one.url, two.url], board, Patience(image=1, outage=1, poll=0.05)) as pool:
+        head, behind = asyncio.create_task(paint(pool)), asyncio.create_task(paint(pool))
+        await until_running(one)
+        await board.refill(server_name(two.url))
+        outcomes = await asyncio.gather(head, behind, return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == [ImageTimedOut.__name__, "bytes"]
+
+
+async def test_prompt_of_a_process_that_died_is_found_at_whichever_server_has_it(
+    servers: list[ComfyUIServer], pool: ComfyUIPool
+) -> None:
+    for server in servers:
+        prompt_id = uuid4()
+        async with AsyncExitStack() as stack:
+            urls = [server.url]
+            other_board = Board(await stack.enter_async_context(Redis.from_url("redis://127.0.0.1:1")), places=2)
+            alone = await stack.enter_async_context(pool_of(urls, other_board))
+            await paint(alone, prompt_id)
+        check_picture(await paint(pool, prompt_id), SIZE)
+        assert paid(servers, [prompt_id]) == 1
+
+
+async def test_two_processes_that_want_the_same_picture_pay_once(
+    servers: list[ComfyUIServer], pool: ComfyUIPool, board: Board
+) -> None:
+    prompt_id = uuid4()
+    async with pool_of([server.url for server in servers], board) as second:
+        pictures = await asyncio.gather(paint(pool, prompt_id), paint(second, prompt_id))
+    assert pictures[0] == pictures[1]
+    assert paid(servers, [prompt_id]) == 1
+
+
+async def test_draining_server_finishes_what_it_has_and_gets_nothing_new(
+    servers: list[ComfyUIServer], pool: ComfyUIPool, board: Board
+) -> None:
+    await board.drain(server_name(servers[0].url))
+    prompt_ids = [uuid4() for _ in range(4)]
+    await asyncio.gather(*(paint(pool, prompt_id) for prompt_id in prompt_ids))
+    assert paid([servers[0]], prompt_ids) == 0
+    assert paid([servers[1]], prompt_ids) == 4
+
+
+async def test_no_server_at_all_is_left_for_later(board: Board) -> None:
+    async with pool_of([f"http://127.0.0.1:{free_port()}"], board, Patience(image=30, outage=0.2, poll=0.05)) as pool:
+        with pytest.raises(RetryLater):
+            await paint(pool)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("http://10.0.0.4:8188", "10.0.0.4:8188"),
+        ("https://user:secret@gpu.example/comfy/", "gpu.example:443/comfy"),
+    ],
+)
+def test_server_is_named_without_its_password(url: str, name: str) -> None:
+    assert server_name(url) == name
