@@ -21,6 +21,7 @@ from monitoring.grafana.board import (
     per_minute,
     quantile,
     quantiles,
+    series,
 )
 from monitoring.rules.recordings import COMFYUI_ERROR_RATIO, p95
 from tabario.metrics import definitions as m
@@ -86,6 +87,13 @@ def _pictures() -> Sequence[Panel]:
             "Counted one by one, in the window before each moment.",
             NUMBER,
             (Query(grown(m.IMAGE_GENERATION_SLOW), "slow"),),
+            width=12,
+        ),
+        Chart(
+            "Executors at work",
+            "Servers that were busy with finished pictures, on average: 2 of 2 is all that the machines can do.",
+            NUMBER,
+            (Query(f"sum(rate({series(m.COMFYUI_BUSY_SECONDS)}[$__rate_interval]))", "busy"),),
             width=12,
         ),
     )

@@ -23,10 +23,11 @@ class ComfyUIServer:
     url: str
     directory: Path
     http: httpx.Client
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None = None  # None: it serves from this process
 
     def kill(self) -> None:
         """Ends the server as SIGKILL does."""
+        assert self.process is not None
         self.process.kill()
         self.process.wait()
 
