@@ -11,7 +11,8 @@ from prefect.client.schemas.objects import State
 
 from flows.stages import ended, options, result_of
 from flows.studio import Studio
-from tabario.film.merge import FilmFacts, merge_film
+from tabario.film.encoders import find_encoder
+from tabario.film.merge import FilmFacts, FilmOrder, merge_film
 from tabario.film.stills import Still
 from tabario.records import Stage
 from tabario.scenes import Scene, ScenePicture, Voiceover
@@ -43,12 +44,18 @@ async def film(
     await studio.store.fetch(voiceover.audio_key, audio)
     stills = await fetch_stills(studio, scenes, pictures)
     destination = studio.work_dir / "film.mp4"
-    facts = await merge_film(
+    settings = studio.media
+    encoder = await find_encoder(studio.ffmpeg, settings.quality, hardware=settings.hardware_encoder)
+    order = FilmOrder(
         stills,
         voiceover.words,
         audio,
         duration=voiceover.duration,
         frame=studio.job.spec.frame_size,
+        encoder=encoder,
+    )
+    facts = await merge_film(
+        order,
         work_dir=studio.work_dir / "merge",
         destination=destination,
         ffmpeg=studio.ffmpeg,

@@ -114,6 +114,14 @@ class VoiceSettings(BaseSettings):
     timeout: float = Field(default=120, gt=0, description="seconds until the HTTP voice service counts as timed out")
 
 
+class Quality(StrEnum):
+    """How much work x264 puts into a film."""
+
+    DRAFT = "draft"
+    STANDARD = "standard"
+    HIGH = "high"
+
+
 class MediaSettings(BaseSettings):
     """Films, pictures and the ffmpeg that makes them."""
 
@@ -121,6 +129,12 @@ class MediaSettings(BaseSettings):
 
     root: Path = Field(default=Path(".tabario/media"), description="directory of finished films and kept parts")
     ffmpeg: Path | None = Field(default=None, description="an ffmpeg binary; else imageio-ffmpeg's own")
+    quality: Quality = Field(
+        default=Quality.STANDARD, description="draft, standard or high: how much work x264 puts into a film"
+    )
+    hardware_encoder: bool = Field(
+        default=True, description="use the machine's own encoder where ffmpeg has one that works"
+    )
 
 
 class SlotSettings(BaseSettings):

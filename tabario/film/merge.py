@@ -14,6 +14,7 @@ from anyio import to_thread
 from tabario.clients.ffmpeg import FFmpeg
 from tabario.clients.ffmpeg.audio import Loudness, measure_loudness
 from tabario.errors import MergeFailed
+from tabario.film.encoders import SOFTWARE, Encoder
 from tabario.film.encoding import Materials, MotionChoice, encode_film
 from tabario.film.loudness import PEAK_LIMIT, TARGET, TOLERANCE, level_voice
 from tabario.film.motion import choose_motion
@@ -23,6 +24,7 @@ from tabario.film.subtitles import write_ass
 from tabario.film.timeline import count_frames, lay_out
 from tabario.formats import FrameSize
 from tabario.scenes import Word
+from tabario.settings import Quality
 
 CLOCK_TOLERANCE: Final = 0.05
 """Largest accepted distance between film and voiceover, in seconds."""
@@ -45,40 +47,56 @@ class FilmFacts:
     byte_count: int
 
 
-async def merge_film(  # noqa: PLR0913 - a film is made of this many things
-    stills: Sequence[Still],
-    words: Sequence[Word],
-    audio: Path,
+@dataclass(frozen=True, slots=True)
+class FilmOrder:
+    """What a film is made of. `duration` is the voiceover's, in seconds; it is the clock."""
+
+    stills: Sequence[Still]
+    words: Sequence[Word]
+    audio: Path
+    duration: float
+    frame: FrameSize
+    motions: MotionChoice = choose_motion
+    encoder: Encoder = SOFTWARE[Quality.STANDARD]
+
+
+async def merge_film(
+    order: FilmOrder,
     *,
-    duration: float,
-    frame: FrameSize,
     work_dir: Path,
     destination: Path,
     ffmpeg: FFmpeg,
     on_progress: Callable[[float], Awaitable[None]],
-    motions: MotionChoice = choose_motion,
 ) -> FilmFacts:
     """Makes the film and returns what was measured on it.
 
-    `duration` is the voiceover's, in seconds. `work_dir` takes the work files and must be on the file system of
-    `destination`, which appears complete or not at all. `on_progress` is called with numbers from 0 to 1 and must not
-    raise. Raises MergeFailed.
+    `work_dir` takes the work files and must be on the file system of `destination`, which appears complete or not at
+    all. `on_progress` is called with numbers from 0 to 1 and must not raise. Raises MergeFailed.
     """
     part = work_dir / _PART
-    shots = tuple(lay_out(stills, duration))
+    shots = tuple(lay_out(order.stills, order.duration))
 
     async def report_encoded(seconds: float) -> None:
-        await on_progress(_SOUND_SHARE + _ENCODE_SHARE * min(1.0, seconds / duration))
+        await on_progress(_SOUND_SHARE + _ENCODE_SHARE * min(1.0, seconds / order.duration))
 
     try:
         with _disk_full_explained():
             await to_thread.run_sync(lambda: work_dir.mkdir(parents=True, exist_ok=True))
-            await _prepare_sound(ffmpeg, audio, work_dir / _VOICE, duration)
+            await _prepare_sound(ffmpeg, order.audio, work_dir / _VOICE, order.duration)
             await on_progress(_SOUND_SHARE)
-            pictures = await to_thread.run_sync(_prepare, stills, words, frame, work_dir)
-            materials = Materials(work_dir, frame, pictures, shots, motions, voice=_VOICE, subtitles=_WORDS)
+            pictures = await to_thread.run_sync(_prepare, order, work_dir)
+            materials = Materials(
+                work_dir,
+                order.frame,
+                pictures,
+                shots,
+                order.motions,
+                voice=_VOICE,
+                subtitles=_WORDS,
+                encoder=order.encoder,
+            )
             await encode_film(ffmpeg, materials, _PART, report_encoded)
-            facts = await _check(ffmpeg, part, frame, duration)
+            facts = await _check(ffmpeg, part, order.frame, order.duration)
             await to_thread.run_sync(part.replace, destination)
     finally:
         part.unlink(missing_ok=True)
@@ -93,12 +111,12 @@ async def _prepare_sound(ffmpeg: FFmpeg, audio: Path, voice: Path, duration: flo
         raise MergeFailed(f"The voiceover lasts {heard:.2f} s, but {duration:.2f} s were planned.")
 
 
-def _prepare(stills: Sequence[Still], words: Sequence[Word], frame: FrameSize, work_dir: Path) -> tuple[str, ...]:
+def _prepare(order: FilmOrder, work_dir: Path) -> tuple[str, ...]:
     """Writes the pictures and the subtitles into the work directory and returns the pictures' names."""
-    pictures = tuple(f"picture-{number:03d}.png" for number in range(1, len(stills) + 1))
-    for still, name in zip(stills, pictures, strict=True):
-        prepare_picture(still.path, work_dir / name, frame)
-    write_ass(words, frame, work_dir / _WORDS)
+    pictures = tuple(f"picture-{number:03d}.ppm" for number in range(1, len(order.stills) + 1))
+    for still, name in zip(order.stills, pictures, strict=True):
+        prepare_picture(still.path, work_dir / name, order.frame)
+    write_ass(order.words, order.frame, work_dir / _WORDS)
     return pictures
 
 

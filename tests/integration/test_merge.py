@@ -16,7 +16,7 @@ from PIL import Image, ImageChops
 from tabario.clients.ffmpeg import FFmpeg, read_file
 from tabario.clients.ffmpeg.audio import measure_loudness
 from tabario.errors import MergeFailed
-from tabario.film.merge import FilmFacts, merge_film
+from tabario.film.merge import FilmFacts, FilmOrder, merge_film
 from tabario.film.mp4 import read_mp4
 from tabario.film.stills import Still
 from tabario.formats import FrameSize
@@ -49,11 +49,13 @@ class Order(TypedDict, total=False):
 async def make_film(directory: Path, **order: Unpack[Order]) -> FilmFacts:
     duration, frame = order.get("duration", DURATION), order.get("frame", FRAME)
     return await merge_film(
-        order.get("stills") or [paint_still(directory, i, SCENES, frame, duration) for i in range(SCENES)],
-        order.get("words", speak_evenly(HOSTILE, duration)),
-        order.get("audio") or record_voice(directory / "voice.wav", duration),
-        duration=duration,
-        frame=frame,
+        FilmOrder(
+            order.get("stills") or [paint_still(directory, i, SCENES, frame, duration) for i in range(SCENES)],
+            order.get("words", speak_evenly(HOSTILE, duration)),
+            order.get("audio") or record_voice(directory / "voice.wav", duration),
+            duration=duration,
+            frame=frame,
+        ),
         work_dir=order.get("work_dir", directory / "work"),
         destination=directory / "film.mp4",
         ffmpeg=order.get("ffmpeg") or FFmpeg.find(),
