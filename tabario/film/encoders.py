@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from tabario.clients.ffmpeg import FFmpeg
-from tabario.film.timeline import FPS
+from tabario.film.timeline import FPS, GROUP_FRAMES
 from tabario.settings import Quality
 
 logger = logging.getLogger(__name__)
 
 _PROBE_SECONDS: Final = 20.0
-_COMMON: Final = ("-profile:v", "high", "-pix_fmt", "yuv420p", "-g", str(2 * FPS))
+_COMMON: Final = ("-profile:v", "high", "-pix_fmt", "yuv420p", "-g", str(GROUP_FRAMES))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,18 @@ from tabario.clients.ffmpeg import FFmpeg, read_file, read_picture, read_pipe
 from tabario.clients.ffmpeg.binary import Progress
 from tabario.errors import MergeFailed
 from tabario.film.encoders import Encoder
-from tabario.film.fonts import font_environment
+from tabario.film.fonts import Fonts
 from tabario.film.motion import Motion, joined_planes, moving_planes, window
+from tabario.film.stretches import watching
 from tabario.film.timeline import FPS, Shot
 from tabario.formats import FrameSize
 
 _COLOURS: Final = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
 
 _PIPE_BYTES: Final = 1024 * 1024  # a third of a frame; the usual 64 KiB make both ends wait for each other
+
+STRETCHES: Final = "stretches.txt"
+"""Where black and frozen stretches are noted, in the directory of the materials."""
 
 MotionChoice = Callable[[int], Motion]
 
@@ -42,6 +46,7 @@ class Materials:
     motions: MotionChoice
     voice: str
     subtitles: str
+    fonts: Fonts
     encoder: Encoder
 
 
@@ -59,7 +64,7 @@ async def encode_film(ffmpeg: FFmpeg, materials: Materials, output: str, on_prog
         close_writing.callback(os.close, writing)
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_encode, ffmpeg, materials, output, reading, on_progress)
+                tasks.start_soon(encode, ffmpeg, materials, output, reading, on_progress)
                 await _draw_shots(ffmpeg, materials, writing)
                 close_writing.close()  # the encoder sees the end of the film
         except ExceptionGroup as group:
@@ -100,12 +105,14 @@ def draw_arguments(materials: Materials, shot: Shot, before: Shot | None) -> lis
     ]
 
 
-async def _encode(ffmpeg: FFmpeg, materials: Materials, output: str, reading: int, on_progress: Progress) -> None:
+async def encode(ffmpeg: FFmpeg, materials: Materials, output: str, reading: int, on_progress: Progress) -> None:
+    """Encodes the raw frames that come from the file descriptor `reading`, with words and voice."""
+    graph = f"[0:v]ass={materials.subtitles},{_COLOURS},split[film][watched];[watched]{watching(STRETCHES)},nullsink"
     await ffmpeg.run(
         [
             *read_pipe(width=materials.frame.width, height=materials.frame.height, fps=FPS),
             *read_file(Path(materials.voice)),
-            *("-filter_complex", f"[0:v]ass={materials.subtitles},{_COLOURS}[film]", "-map", "[film]", "-map", "1:a:0"),
+            *("-filter_complex", graph, "-map", "[film]", "-map", "1:a:0"),
             *materials.encoder.arguments,
             *("-c:a", "copy", "-map_metadata", "-1", "-movflags", "+faststart"),
             *("-f", "mp4", output),
@@ -113,5 +120,5 @@ async def _encode(ffmpeg: FFmpeg, materials: Materials, output: str, reading: in
         cwd=materials.directory,
         stdin=reading,
         on_progress=on_progress,
-        environment=font_environment(materials.directory),
+        environment=materials.fonts.environment(materials.directory),
     )

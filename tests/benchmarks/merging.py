@@ -21,23 +21,27 @@ from PIL import Image, ImageChops, ImageDraw
 from rich.console import Console
 
 from tabario.clients.ffmpeg import FFmpeg, read_pipe
+from tabario.film.burning import Typesetting, write_ass
 from tabario.film.encoders import SOFTWARE
 from tabario.film.encoding import Materials, draw_arguments
-from tabario.film.fonts import font_environment, font_file
+from tabario.film.fonts import Fonts, font_file
+from tabario.film.gate import Report
 from tabario.film.merge import FilmOrder, merge_film
 from tabario.film.motion import Motion
 from tabario.film.stills import Still, prepare_picture
-from tabario.film.subtitles import group_words, write_ass
+from tabario.film.subtitles import group_words
 from tabario.film.timeline import FPS, lay_out
 from tabario.formats import FrameSize
 from tabario.scenes import Word
 from tabario.settings import Quality
+from tabario.styles.subtitles import DEFAULT_SUBTITLE_STYLE, SUBTITLE_STYLES
 from tests.benchmarks.consumption import Consumption, consumption
 from tests.benchmarks.figures import Figures, Round
 from tests.support.films import record_voice, speak_evenly
 
 FRAME: Final = FrameSize(1080, 1920)
 ENCODER: Final = SOFTWARE[Quality.STANDARD]
+SETTING: Final = Typesetting(Fonts(), SUBTITLE_STYLES[DEFAULT_SUBTITLE_STYLE], "en")
 FADE_SECONDS: Final = 8 / FPS
 ROUNDS: Final = 5
 PEER_ROUNDS: Final = 3  # one takes several minutes
@@ -89,7 +93,7 @@ def ordered(*, scenes: int, duration: float) -> Iterator[Order]:
 def paint(path: Path, *, seed: int) -> Path:
     """Noise with the same contrast in every octave, as photographs have it, in two colours, and some hard edges."""
     chance = random.Random(seed)  # noqa: S311 - a picture
-    tint = [tuple(chance.randrange(256) for _ in range(3)) for _ in range(2)]
+    tint = [tuple(chance.randrange(64) + lightest for _ in range(3)) for lightest in (0, 192)]
     levels = Image.new("L", FRAME, 128)
     for exponent in range(7, -1, -1):
         divisor = 2**exponent
@@ -112,7 +116,7 @@ def zooming(index: int) -> Motion:
 async def ours(order: Order) -> Consumption:
     """The whole merge: pictures checked, sound levelled, film encoded and examined."""
 
-    async def ignore(_: float) -> None:
+    async def ignore(_: float | Report) -> None:
         pass
 
     with consumption(own_memory=True) as used:
@@ -123,6 +127,7 @@ async def ours(order: Order) -> Consumption:
                 order.voice,
                 duration=order.duration,
                 frame=FRAME,
+                setting=SETTING,
                 motions=zooming,
                 encoder=ENCODER,
             ),
@@ -130,6 +135,7 @@ async def ours(order: Order) -> Consumption:
             destination=order.directory / "ours.mp4",
             ffmpeg=FFmpeg.find(),
             on_progress=ignore,
+            on_report=ignore,
         )
     return used
 
@@ -149,10 +155,18 @@ async def _draw_frames(order: Order, path: Path) -> None:
     for still in order.stills:
         prepare_picture(still.path, directory / (name := f"{still.path.stem}.ppm"), FRAME)
         names.append(name)
-    write_ass(order.words, FRAME, directory / "words.ass")
+    write_ass(order.words, FRAME, SETTING, directory / "words.ass")
     shots = tuple(lay_out(order.stills, order.duration))
     materials = Materials(
-        directory, FRAME, tuple(names), shots, zooming, voice="", subtitles="words.ass", encoder=ENCODER
+        directory,
+        FRAME,
+        tuple(names),
+        shots,
+        zooming,
+        voice="",
+        subtitles="words.ass",
+        fonts=SETTING.fonts,
+        encoder=ENCODER,
     )
     bare = directory / "bare.yuv"
     with bare.open("wb") as drawn:
@@ -163,7 +177,7 @@ async def _draw_frames(order: Order, path: Path) -> None:
     with bare.open("rb") as source, path.open("wb") as target:
         pipe = read_pipe(width=FRAME.width, height=FRAME.height, fps=FPS)
         arguments = [*pipe, "-vf", "ass=words.ass", "-f", "rawvideo", "-pix_fmt", "yuv420p", "pipe:1"]
-        environment = font_environment(directory)
+        environment = SETTING.fonts.environment(directory)
         await ffmpeg.run(
             arguments, cwd=directory, stdin=source.fileno(), stdout=target.fileno(), environment=environment
         )

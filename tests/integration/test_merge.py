@@ -16,20 +16,25 @@ from PIL import Image, ImageChops
 from tabario.clients.ffmpeg import FFmpeg, read_file
 from tabario.clients.ffmpeg.audio import measure_loudness
 from tabario.errors import MergeFailed
+from tabario.film.burning import Typesetting
+from tabario.film.fonts import Fonts
+from tabario.film.gate import Report
 from tabario.film.merge import FilmFacts, FilmOrder, merge_film
 from tabario.film.mp4 import read_mp4
 from tabario.film.stills import Still
 from tabario.formats import FrameSize
 from tabario.scenes import Word
+from tabario.styles.subtitles import DEFAULT_SUBTITLE_STYLE, SUBTITLE_STYLES
 from tests.support.films import ffmpegs, grab_frame, hue_of, paint_still, record_voice, speak_evenly
 
 FRAME = FrameSize(480, 854)
 DURATION = 4.21
 SCENES = 3
+SETTING = Typesetting(Fonts(), SUBTITLE_STYLES[DEFAULT_SUBTITLE_STYLE], "en")
 HOSTILE = ["Hello", r"{\pos(0,0)}there", "it's", "50%:", "50[a];", "fine"]
 
 
-async def ignore(_: float) -> None:
+async def ignore(_: float | Report) -> None:
     pass
 
 
@@ -44,6 +49,8 @@ class Order(TypedDict, total=False):
     frame: FrameSize
     work_dir: Path
     on_progress: Callable[[float], Awaitable[None]]
+    on_report: Callable[[Report], Awaitable[None]]
+    setting: Typesetting
 
 
 async def make_film(directory: Path, **order: Unpack[Order]) -> FilmFacts:
@@ -55,11 +62,13 @@ async def make_film(directory: Path, **order: Unpack[Order]) -> FilmFacts:
             order.get("audio") or record_voice(directory / "voice.wav", duration),
             duration=duration,
             frame=frame,
+            setting=order.get("setting", SETTING),
         ),
         work_dir=order.get("work_dir", directory / "work"),
         destination=directory / "film.mp4",
         ffmpeg=order.get("ffmpeg") or FFmpeg.find(),
         on_progress=order.get("on_progress", ignore),
+        on_report=order.get("on_report", ignore),
     )
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from tabario.clients.ffmpeg import FFmpeg
 from tabario.film.encoders import SOFTWARE
 from tabario.film.encoding import Materials, draw_arguments
+from tabario.film.fonts import Fonts
 from tabario.film.motion import Motion, Window, window
 from tabario.film.stills import Still, prepare_picture
 from tabario.film.timeline import lay_out
@@ -41,7 +42,7 @@ async def draw(directory: Path, motion: Motion) -> Iterator[tuple[Image.Image, I
     prepare_picture(directory / "spot.png", directory / "spot.ppm", FRAME)
     [shot] = lay_out([Still(directory / "spot.png", 0, FRAMES / 30)], FRAMES / 30)
     materials = Materials(
-        directory, FRAME, ("spot.ppm",), (shot,), lambda _: motion, "", "", encoder=SOFTWARE[Quality.STANDARD]
+        directory, FRAME, ("spot.ppm",), (shot,), lambda _: motion, "", "", Fonts(), SOFTWARE[Quality.STANDARD]
     )
     raw = directory / "raw.yuv"
     with raw.open("wb") as file:
