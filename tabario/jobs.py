@@ -95,6 +95,7 @@ class JobSpec(BaseModel):
     video_format: VideoFormat = VideoFormat.PORTRAIT
     target_resolution: Resolution = Resolution.P720
     subtitle_style: str = Field(default=DEFAULT_SUBTITLE_STYLE, description="Name of a subtitle style.")
+    music: ShortText | None = Field(default=None, description="Name of a piece of music of this installation.")
     voice_id: ShortText | None = Field(default=None, description="A voice of the configured voice engine.")
     platform: ShortText | None = Field(default=None, description="Where the film will be posted; kept as a note.")
     video_idea_id: ShortText | None = Field(default=None, description="The client's own reference; kept as a note.")

@@ -43,6 +43,10 @@ _RATE = r"^[1-9][0-9]{0,6}/(second|minute|hour)$"
 _group = partial(SettingsConfigDict, extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True)
 
 
+def _at_commas(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 class CoreSettings(BaseSettings):
     """What every process needs to know."""
 
@@ -107,11 +111,19 @@ class VoiceSettings(BaseSettings):
         default=VoiceEngineName.ESPEAK,
         description="espeak (embedded), openai (/v1/audio/speech) or clone (/synthesize/clone_voice)",
     )
+    fallbacks: Annotated[tuple[VoiceEngineName, ...], NoDecode] = Field(
+        default=(), description="engines that speak when that one cannot, in order, separated by commas"
+    )
     url: str | None = Field(default=None, description="address of the HTTP voice service, for openai and clone")
     api_key: SecretStr | None = Field(default=None, description="bearer key of the HTTP voice service")
     model: str = Field(default="tts-1", description="model name, for openai")
     voice: str = Field(default="alloy", description="default voice, for openai")
     timeout: float = Field(default=120, gt=0, description="seconds until the HTTP voice service counts as timed out")
+
+    @field_validator("fallbacks", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _at_commas(value)
 
 
 class Quality(StrEnum):
@@ -132,6 +144,7 @@ class MediaSettings(BaseSettings):
     quality: Quality = Field(
         default=Quality.STANDARD, description="draft, standard or high: how much work x264 puts into a film"
     )
+    music: Path | None = Field(default=None, description="directory of music that jobs may choose from by name")
     hardware_encoder: bool = Field(
         default=True, description="use the machine's own encoder where ffmpeg has one that works"
     )
@@ -230,7 +243,7 @@ class ApiSettings(BaseSettings):
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+        return _at_commas(value)
 
 
 class MetricsScope(StrEnum):

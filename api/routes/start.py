@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
+from anyio import to_thread
 from fastapi import APIRouter, Body, Depends, Header, Request, Response
 from pydantic import StringConstraints
 from pydantic.json_schema import SkipJsonSchema
@@ -105,6 +106,7 @@ async def start_job(
     With an `Idempotency-Key`, a request that is sent again within 24 hours gives the same job, and the reply says
     `Idempotent-Replayed: true`. A refused request does not use up its key.
     """
+    await to_thread.run_sync(services.kit.require, job)
     key = idempotency_key.strip('"') if idempotency_key else None
     started, replayed = await services.starts.start(caller.user_id, await services.tier_of(caller), job, key)
     response.headers["Location"] = f"/orchestrate/status/{started.run_id}"

@@ -199,5 +199,5 @@ async def _watch_key_frames(ffmpeg: FFmpeg, film: Path, duration: float) -> list
     """Black and frozen stretches of the file itself, by its key frames: the film was watched while it was encoded."""
     report = film.with_name(_KEY_FRAMES)
     look = ("-an", "-vf", watching(report.name, frozen=_BETWEEN_KEYS), "-fps_mode", "passthrough", "-f", "null", "-")
-    await ffmpeg.run(["-skip_frame", "nokey", *read_file(film), *look], cwd=film.parent)
+    await ffmpeg.run(["-skip_frame", "nokey", "-skip_loop_filter", "all", *read_file(film), *look], cwd=film.parent)
     return await to_thread.run_sync(read_stretches, report, duration)

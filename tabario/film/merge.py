@@ -22,6 +22,7 @@ from tabario.film.gate import CLOCK_TOLERANCE, Examination, Expectation, Report,
 from tabario.film.loudness import level_voice
 from tabario.film.motion import choose_motion
 from tabario.film.mp4 import read_mp4
+from tabario.film.music import lay_music
 from tabario.film.stills import Still, prepare_picture
 from tabario.film.stretches import Fault, Scenery, read_stretches
 from tabario.film.timeline import lay_out
@@ -31,7 +32,7 @@ from tabario.settings import Quality
 
 logger = logging.getLogger(__name__)
 
-_VOICE, _WORDS, _PART = "voice.m4a", "words.ass", "film.part"
+_MIX, _SOUND, _WORDS, _PART = "mix.wav", "sound.m4a", "words.ass", "film.part"
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _SOUND_SHARE, _ENCODE_SHARE = 0.05, 0.92  # of the progress; the checks take the rest
 
@@ -59,6 +60,7 @@ class FilmOrder:
     duration: float
     frame: FrameSize
     setting: Typesetting
+    music: Path | None = None
     motions: MotionChoice = choose_motion
     encoder: Encoder = SOFTWARE[Quality.STANDARD]
 
@@ -87,7 +89,7 @@ async def merge_film(  # noqa: PLR0913 - a film goes through this many hands
     try:
         with _disk_full_explained():
             await to_thread.run_sync(lambda: work_dir.mkdir(parents=True, exist_ok=True))
-            await _prepare_sound(ffmpeg, order.audio, work_dir / _VOICE, order.duration)
+            await _prepare_sound(ffmpeg, order, work_dir)
             await on_progress(_SOUND_SHARE)
             prepared = await to_thread.run_sync(_prepare, order, work_dir)
             materials = Materials(
@@ -96,7 +98,7 @@ async def merge_film(  # noqa: PLR0913 - a film goes through this many hands
                 pictures=tuple(prepared),
                 shots=shots,
                 motions=order.motions,
-                voice=_VOICE,
+                voice=_SOUND,
                 subtitles=_WORDS,
                 fonts=order.setting.fonts,
                 encoder=order.encoder,
@@ -140,11 +142,15 @@ async def merge_twice(  # noqa: PLR0913 - as above
         return await merge(replace(order, encoder=fallback))
 
 
-async def _prepare_sound(ffmpeg: FFmpeg, audio: Path, voice: Path, duration: float) -> None:
-    await level_voice(ffmpeg, audio, voice)
-    heard = (await to_thread.run_sync(read_mp4, voice)).audio.duration
-    if abs(heard - duration) > CLOCK_TOLERANCE:
-        raise MergeFailed(f"The voiceover lasts {heard:.2f} s, but {duration:.2f} s were planned.")
+async def _prepare_sound(ffmpeg: FFmpeg, order: FilmOrder, work_dir: Path) -> None:
+    source, sound = order.audio, work_dir / _SOUND
+    if order.music is not None:
+        source = work_dir / _MIX
+        await lay_music(ffmpeg, order.audio, order.music, source, duration=order.duration)
+    await level_voice(ffmpeg, source, sound)
+    heard = (await to_thread.run_sync(read_mp4, sound)).audio.duration
+    if abs(heard - order.duration) > CLOCK_TOLERANCE:
+        raise MergeFailed(f"The voiceover lasts {heard:.2f} s, but {order.duration:.2f} s were planned.")
 
 
 def _prepare(order: FilmOrder, work_dir: Path) -> dict[str, frozenset[Fault]]:

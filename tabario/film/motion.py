@@ -13,8 +13,8 @@ from typing import Final
 
 from tabario.formats import FrameSize
 
-_SQUARES: Final = (1440, 2160)
-"""Sides in pixels. At two pixels a frame a zoom runs at 4.2 or 2.8 % a second; the small one is drawn faster."""
+_SQUARES: Final = (1440, 1920, 2160)
+"""Sides in pixels. At two pixels a frame a zoom runs at 4.2, 3.1 or 2.8 % a second; the small ones are drawn faster."""
 
 _REACH: Final = 9
 """A movement turns back after a ninth of the square's side in frames. The window's side is then 7/9, which is sharp."""
