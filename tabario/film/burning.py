@@ -79,7 +79,7 @@ def write_ass(words: Sequence[Word], frame: FrameSize, setting: Typesetting, des
         size = _fitting_size(cue, texts, faces, layout.font_size, room)
         edges = [cue.start, *(word.start for word in cue.words[1:]), cue.end]
         for spoken, (start, end) in enumerate(pairwise(edges)):
-            shown = [_set(text, face, setting) for text, face in zip(texts, faces, strict=True)]
+            shown = [_set(text, face, setting.fonts.latin, size) for text, face in zip(texts, faces, strict=True)]
             shown[spoken] = f"{{\\c{_ass_colour(style.spoken)}}}{shown[spoken]}{_PLAIN}"
             line = "".join(space + text for space, text in zip(cue.spaces, shown, strict=True))
             event = SSAEvent(start=_centiseconds(start), end=_centiseconds(end), text=rf"{{\fs{size}}}{line}")
@@ -88,11 +88,13 @@ def write_ass(words: Sequence[Word], frame: FrameSize, setting: Typesetting, des
     script.save(str(destination), format_="ass")
 
 
-def _set(text: str, face: Face, setting: Typesetting) -> str:
+def _set(text: str, face: Face, latin: Face, size: int) -> str:
     """The word in its font, without the symbols that no font has: they would be shown as boxes."""
-    latin = setting.fonts.latin
     text = "".join(char for char in text if ord(char) in face.characters or ord(char) in latin.characters)
-    return text if face is latin else rf"{{\fn{face.family}}}{text}{{\fn{latin.family}}}"
+    if face is latin:
+        return text
+    same_letters = round(size * face.height / latin.height)
+    return rf"{{\fn{face.family}\fs{same_letters}}}{text}{{\fn{latin.family}\fs{size}}}"
 
 
 def _ass_style(layout: Layout, style: SubtitleStyle, face: Face) -> SSAStyle:

@@ -22,7 +22,7 @@ async def make_companions(
     ffmpeg: FFmpeg, film: Path, words: Sequence[Word], *, poster_second: float
 ) -> dict[Companion, Path]:
     """Writes the files beside the film. The poster is what is seen at `poster_second`. Raises MergeFailed."""
-    paths = {name: film.with_name(name) for name in Companion}
+    paths = {name: film.with_name(name.value) for name in Companion}
     frame = film.with_name("poster.ppm")
     await grab_frame(ffmpeg, film, poster_second, frame)
     await to_thread.run_sync(_save_as_jpeg, frame, paths[Companion.POSTER])

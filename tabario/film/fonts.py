@@ -26,18 +26,29 @@ _JAPANESE: Final = frozenset({"HIRAGANA", "KATAKANA"})
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A bold font: the name that ffmpeg finds it by, its file, and which characters it has."""
+    """A bold font: the name that ffmpeg finds it by, its file, and which characters it has.
+
+    `height` is that of its tallest line in ems: subtitles are sized by lines, not by letters.
+    """
 
     family: str
     path: Path
     index: int
+    height: float
     characters: frozenset[int] = field(repr=False)
 
     @classmethod
     def read(cls, path: Path, index: int = 0) -> Face:
         """Reads a font file; `index` chooses from a collection."""
         with TTFont(path, fontNumber=index, lazy=True) as font:
-            return cls(font["name"].getBestFamilyName() or path.stem, path, index, frozenset(font.getBestCmap()))
+            lines, units = font["OS/2"], font["head"].unitsPerEm
+            return cls(
+                family=font["name"].getBestFamilyName() or path.stem,
+                path=path,
+                index=index,
+                height=(lines.usWinAscent + lines.usWinDescent) / units,
+                characters=frozenset(font.getBestCmap()),
+            )
 
     def lacks(self, text: str) -> list[str]:
         """The letters, marks and digits of a text that the font does not have. Symbols are left out of account."""

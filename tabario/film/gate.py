@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ from tabario.clients.ffmpeg import FFmpeg, read_file
 from tabario.clients.ffmpeg.audio import Loudness, measure_loudness
 from tabario.film.loudness import PEAK_LIMIT, TARGET, TOLERANCE
 from tabario.film.mp4 import Mp4Facts, read_mp4
-from tabario.film.stretches import Fault, Scenery, Stretch, read_stretches, unexcused, watching
+from tabario.film.stretches import BLACK_SECONDS, Fault, Scenery, Stretch, read_stretches, unexcused, watching
 from tabario.film.subtitles import readable_words
 from tabario.film.timeline import FPS, GROUP_FRAMES, count_frames
 from tabario.formats import FrameSize
@@ -170,10 +170,11 @@ async def _check_burned_in(ffmpeg: FFmpeg, film: Path, expected: Expectation) ->
     if not events:
         return []
     event = max(events, key=lambda one: len(_highlighted(one)))
-    middle = min((event.start + event.end) / 2000, expected.duration - 1 / FPS)
+    middle = min((event.start + event.end) / 2000, expected.duration - 2 / FPS)
     sample = film.with_name(_SAMPLE)
+    sample.unlink(missing_ok=True)
     await grab_frame(ffmpeg, film, middle, sample)
-    pixels = await to_thread.run_sync(_count_pixels, sample, expected.highlight)
+    pixels = await to_thread.run_sync(_count_pixels, sample, expected.highlight) if sample.exists() else 0
     found = f"the spoken word has {pixels} pixels at {middle:.2f} s"
     return [Check("burned in", found, f"at least {_FEWEST_PIXELS}", pixels >= _FEWEST_PIXELS)]
 
@@ -189,15 +190,19 @@ def _count_pixels(sample: Path, colour: Colour) -> int:
 
 
 async def grab_frame(ffmpeg: FFmpeg, film: Path, second: float, destination: Path) -> None:
-    """Writes the frame that is seen at `second` as a picture, in the format that the name says."""
+    """Writes the frame that is seen at `second` as a picture, in the format that the name says; after the end, none."""
     await ffmpeg.run(
         ["-ss", f"{second:.3f}", *read_file(film), "-frames:v", "1", "-update", "1", "-f", "image2", str(destination)]
     )
 
 
 async def _watch_key_frames(ffmpeg: FFmpeg, film: Path, duration: float) -> list[Stretch]:
-    """Black and frozen stretches of the file itself, by its key frames: the film was watched while it was encoded."""
+    """Black and frozen stretches of the file itself, by its key frames: the film was watched while it was encoded.
+
+    Where a stretch ends between two key frames is not known, so it is taken to be as short as it can be.
+    """
     report = film.with_name(_KEY_FRAMES)
     look = ("-an", "-vf", watching(report.name, frozen=_BETWEEN_KEYS), "-fps_mode", "passthrough", "-f", "null", "-")
     await ffmpeg.run(["-skip_frame", "nokey", "-skip_loop_filter", "all", *read_file(film), *look], cwd=film.parent)
-    return await to_thread.run_sync(read_stretches, report, duration)
+    seen = await to_thread.run_sync(read_stretches, report, duration)
+    return [replace(one, end=max(one.end - _BETWEEN_KEYS, one.start + BLACK_SECONDS)) for one in seen]

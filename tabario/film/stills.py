@@ -10,9 +10,11 @@ from typing import Final
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from tabario.errors import MergeFailed
+from tabario.film.pictures import UNREADABLE
 from tabario.film.stretches import Fault
 from tabario.formats import FrameSize
 
+_FORMATS: Final = ("PNG", "JPEG", "WEBP")
 PIXEL_LIMIT: Final = 64_000_000
 
 _LOOK: Final = (240, 200)  # pixels
@@ -41,13 +43,13 @@ def prepare_picture(source: Path, destination: Path, shape: FrameSize) -> frozen
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
-            image = Image.open(source)
+            image = Image.open(source, formats=_FORMATS)
         with image:
             if image.width * image.height > PIXEL_LIMIT:
                 raise MergeFailed("A picture is too large to be shown.")
             image.load()
             upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except UNREADABLE:
         raise MergeFailed("A picture is damaged or in an unknown format.") from None
     shown = upright.crop(covering_box(upright.size, shape))
     shown.save(destination, format="PPM")
