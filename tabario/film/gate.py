@@ -192,7 +192,20 @@ def _count_pixels(sample: Path, colour: Colour) -> int:
 async def grab_frame(ffmpeg: FFmpeg, film: Path, second: float, destination: Path) -> None:
     """Writes the frame that is seen at `second` as a picture, in the format that the name says; after the end, none."""
     await ffmpeg.run(
-        ["-ss", f"{second:.3f}", *read_file(film), "-frames:v", "1", "-update", "1", "-f", "image2", str(destination)]
+        [
+            "-threads",
+            "1",
+            "-ss",
+            f"{second:.3f}",
+            *read_file(film),
+            "-frames:v",
+            "1",
+            "-update",
+            "1",
+            "-f",
+            "image2",
+            str(destination),
+        ]
     )
 
 

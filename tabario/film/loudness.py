@@ -24,7 +24,7 @@ PEAK_LIMIT: Final = -1.0
 """Largest accepted true peak, in dBTP."""
 
 _PEAK_AIM: Final = -1.5
-_CLOSE_ENOUGH: Final = 0.1
+_CLOSE_ENOUGH: Final = 0.2
 _FIRST_CEILING: Final = -2.5
 _CORRECTIONS: Final = 3
 _INAUDIBLE: Final = -60.0
@@ -41,7 +41,9 @@ async def level_voice(ffmpeg: FFmpeg, source: Path, destination: Path) -> Loudne
         raise MergeFailed("The voiceover is silent.")
     gain, ceiling = TARGET - before.integrated, _FIRST_CEILING
     for _ in range(_CORRECTIONS):
-        error = TARGET - (await measure_loudness(ffmpeg, source, after=_chain(gain, ceiling))).integrated
+        error = (
+            TARGET - (await measure_loudness(ffmpeg, source, after=_chain(gain, ceiling, oversampling=2))).integrated
+        )
         if abs(error) <= _CLOSE_ENOUGH:
             break
         gain += error
@@ -56,14 +58,14 @@ async def level_voice(ffmpeg: FFmpeg, source: Path, destination: Path) -> Loudne
     return reached
 
 
-def _chain(gain: float, ceiling: float) -> str:
+def _chain(gain: float, ceiling: float, *, oversampling: int) -> str:
     """Filters that move the whole voiceover by `gain` dB and keep its true peak under `ceiling` dBTP.
 
     Oversampling lets the limiter see the peaks between samples.
     """
     limit = math.pow(10, ceiling / 20)
     return (
-        f"aformat=sample_fmts=fltp:channel_layouts=stereo,volume={gain:.3f}dB,aresample={4 * SAMPLE_RATE},"
+        f"aformat=sample_fmts=fltp:channel_layouts=stereo,volume={gain:.3f}dB,aresample={oversampling * SAMPLE_RATE},"
         f"alimiter=limit={limit:.4f}:attack=2:release=60:level=false:latency=1,aresample={SAMPLE_RATE}"
     )
 
@@ -73,7 +75,18 @@ async def _level(ffmpeg: FFmpeg, source: Path, destination: Path, *, gain: float
     await ffmpeg.run(
         [
             *read_file(source),
-            *("-map", "0:a:0", "-af", _chain(gain, ceiling), "-c:a", "aac", "-aac_coder", "fast", "-b:a", "192k"),
+            *(
+                "-map",
+                "0:a:0",
+                "-af",
+                _chain(gain, ceiling, oversampling=4),
+                "-c:a",
+                "aac",
+                "-aac_coder",
+                "fast",
+                "-b:a",
+                "192k",
+            ),
             *("-ar", str(SAMPLE_RATE), "-f", "mp4", f"file:{destination}"),
         ]
     )

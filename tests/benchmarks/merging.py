@@ -10,7 +10,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,40 +229,44 @@ def moviepy_environment() -> Iterator[Path]:
         yield python
 
 
+async def take_turns(
+    console: Console, order: Order, rounds: int, name: str, other: Callable[[], Awaitable[Consumption]]
+) -> list[tuple[Consumption, Consumption]]:
+    """Ours and the other, one after the other, so many times; prints what each took."""
+    pairs = []
+    for number in range(rounds):
+        pairs.append((await ours(order), await other()))
+        merged, theirs = pairs[-1]
+        console.print(
+            f"  round {number + 1}: merge {merged.cpu:.1f} CPU s ({merged.wall:.1f} s), "
+            f"{name} {theirs.cpu:.1f} CPU s ({theirs.wall:.1f} s), merge / {name} {merged.cpu / theirs.cpu:.3f}"
+        )
+    merged_peak, other_peak = (max(one.memory for one in side) for side in zip(*pairs, strict=True))
+    console.print(f"  peak memory: merge {merged_peak:.0f} MiB, {name} {other_peak:.0f} MiB")
+    return pairs
+
+
 async def merge_vs_encoder(console: Console) -> Figures:
     """Ratio of the whole merge to the bare encoder, which is the limit."""
-    rounds, memory = [], []
     with ordered(scenes=8, duration=30.0) as order:
         async with frames_of(order) as frames:
-            for number in range(ROUNDS):
-                merged, bare = await ours(order), await bare_encoder(order, frames)
-                rounds.append(Round(ours=merged.cpu, limit=bare.cpu, ratio=merged.cpu / bare.cpu))
-                memory.append((merged.memory, bare.memory))
-                console.print(
-                    f"  round {number + 1}: merge {merged.cpu:.1f} CPU s ({merged.wall:.1f} s), "
-                    f"encoder {bare.cpu:.1f} CPU s ({bare.wall:.1f} s), ratio {merged.cpu / bare.cpu:.3f}"
-                )
-    console.print("  peak memory: merge {:.0f} MiB, encoder {:.0f} MiB".format(*map(max, zip(*memory, strict=True))))
+            pairs = await take_turns(console, order, ROUNDS, "encoder", lambda: bare_encoder(order, frames))
     with ordered(scenes=24, duration=180.0) as order:
         long = await ours(order)
     console.print(f"  24 scenes, 180 s: {long.memory:.0f} MiB at most, {long.cpu:.1f} CPU s, {long.wall:.1f} s")
-    return Figures.of(rounds, unit="CPU s")
+    return Figures.of(
+        [Round(ours=merged.cpu, limit=bare.cpu, ratio=merged.cpu / bare.cpu) for merged, bare in pairs], unit="CPU s"
+    )
 
 
 async def merge_vs_peer(console: Console) -> Figures:
     """Ratio of the CPU time of a merge the MoviePy way to ours."""
-    rounds, memory = [], []
     with moviepy_environment() as python, ordered(scenes=8, duration=30.0) as order:
-        for number in range(PEER_ROUNDS):
-            merged, peer = await ours(order), await moviepy(order, python)
-            rounds.append(Round(ours=merged.cpu, baseline=peer.cpu, ratio=peer.cpu / merged.cpu))
-            memory.append((merged.memory, peer.memory))
-            console.print(
-                f"  round {number + 1}: merge {merged.cpu:.1f} CPU s ({merged.wall:.1f} s), "
-                f"MoviePy {peer.cpu:.1f} CPU s ({peer.wall:.1f} s), ratio {peer.cpu / merged.cpu:.2f}"
-            )
-    console.print("  peak memory: merge {:.0f} MiB, MoviePy {:.0f} MiB".format(*map(max, zip(*memory, strict=True))))
-    return Figures.of(rounds, unit="CPU s")
+        pairs = await take_turns(console, order, PEER_ROUNDS, "MoviePy", lambda: moviepy(order, python))
+    return Figures.of(
+        [Round(ours=merged.cpu, baseline=peer.cpu, ratio=peer.cpu / merged.cpu) for merged, peer in pairs],
+        unit="CPU s",
+    )
 
 
 BENCHMARKS = {"merge_vs_encoder": merge_vs_encoder, "merge_vs_peer": merge_vs_peer}
