@@ -126,7 +126,10 @@ async def merge_twice(  # noqa: PLR0913 - as above
     on_progress: Callable[[float], Awaitable[None]],
     on_report: Callable[[Report], Awaitable[None]],
 ) -> FilmFacts:
-    """As `merge_film`; a film that is refused is made once more from the start, with the `fallback` as its encoder."""
+    """As `merge_film`; a film that is refused is made once more from the start, with the `fallback` as its encoder.
+
+    So is one that another encoder could not make: a chip may have worked a moment ago and be busy now.
+    """
     merge = partial(
         merge_film,
         work_dir=work_dir,
@@ -137,8 +140,10 @@ async def merge_twice(  # noqa: PLR0913 - as above
     )
     try:
         return await merge(order)
-    except FilmRefused as refusal:
-        logger.warning("%s It is made once more.", refusal)
+    except MergeFailed as failure:
+        if not isinstance(failure, FilmRefused) and order.encoder == fallback:
+            raise
+        logger.warning("%s It is made once more.", failure)
         return await merge(replace(order, encoder=fallback))
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from tabario.clients.ffmpeg import FFmpeg
 from tabario.errors import FilmRefused
 from tabario.film.burning import write_ass
-from tabario.film.encoders import SOFTWARE
+from tabario.film.encoders import SOFTWARE, Encoder
 from tabario.film.encoding import STRETCHES, Materials, encode
 from tabario.film.gate import Expectation, Report, examine_film
 from tabario.film.loudness import level_voice
@@ -144,7 +144,9 @@ exec {FFmpeg.find().binary} "$@"
     return FFmpeg(script)
 
 
-async def order_twice(directory: Path, *, spoiled: int, reports: list[Report]) -> None:
+async def order_twice(
+    directory: Path, *, spoiled: int, reports: list[Report], encoder: Encoder = SOFTWARE[Quality.STANDARD]
+) -> None:
     async def keep(report: Report) -> None:
         reports.append(report)
 
@@ -156,6 +158,7 @@ async def order_twice(directory: Path, *, spoiled: int, reports: list[Report]) -
             duration=DURATION,
             frame=FRAME,
             setting=SETTING,
+            encoder=encoder,
         ),
         SOFTWARE[Quality.DRAFT],
         work_dir=directory / "work",
@@ -171,6 +174,12 @@ async def test_a_refused_film_is_made_once_more(tmp_path: Path) -> None:
     await order_twice(tmp_path, spoiled=1, reports=reports)
     assert [report.passed for report in reports] == [False, True]
     assert (tmp_path / "film.mp4").exists()
+
+
+async def test_an_encoder_that_fails_is_replaced(tmp_path: Path) -> None:
+    reports: list[Report] = []
+    await order_twice(tmp_path, spoiled=0, reports=reports, encoder=Encoder("h264_of_no_machine", ()))
+    assert [report.passed for report in reports] == [True]
 
 
 async def test_a_film_that_is_refused_twice_fails_with_the_reason(tmp_path: Path) -> None:

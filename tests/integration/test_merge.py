@@ -18,7 +18,7 @@ from tabario.clients.ffmpeg.audio import measure_loudness
 from tabario.errors import MergeFailed
 from tabario.film.mp4 import read_mp4
 from tabario.film.stills import Still
-from tabario.formats import FrameSize
+from tabario.formats import FrameSize, Resolution, VideoFormat, frame_size
 from tests.support.films import ffmpegs, grab_frame, hue_of, paint_still, record_voice, speak_evenly
 from tests.support.making import DURATION, FRAME, HOSTILE, SCENES, Order, make_film
 
@@ -87,6 +87,16 @@ async def test_other_shapes_take_pictures_of_any_shape(tmp_path: Path, frame: Fr
     stills = [paint_still(tmp_path, i, 3, size, 1.0) for i, size in enumerate(pictures)]
     facts = await make_film(tmp_path, stills=stills, duration=1.0, frame=frame)
     assert (facts.width, facts.height, facts.frames) == (*frame, 30)
+
+
+@pytest.mark.parametrize("resolution", Resolution)
+@pytest.mark.parametrize("shape", VideoFormat)
+async def test_every_format_is_made_in_every_resolution(
+    tmp_path: Path, shape: VideoFormat, resolution: Resolution
+) -> None:
+    frame = frame_size(shape, resolution)
+    facts = await make_film(tmp_path, duration=0.5, frame=frame, stills=[paint_still(tmp_path, 0, 1, frame, 0.5)])
+    assert (facts.width, facts.height, facts.frames) == (*frame, 15)
 
 
 async def test_very_short_scenes_make_a_film(tmp_path: Path) -> None:
