@@ -18,7 +18,7 @@ from api.idempotency import HEADER as IDEMPOTENCY_KEY
 from api.lifespan import lifespan, open_services
 from api.openapi import AUTHENTICATED, DESCRIPTION, TAGS, describe, problems
 from api.rate_limit import RateLimit
-from api.routes import events, operation, regenerate, runs, slots, start, video
+from api.routes import companions, events, operation, regenerate, runs, slots, start, video
 from api.services import OpenServices
 from monitoring.exporter import Exporter, create_exporter
 from tabario.errors import SlotsFull
@@ -82,7 +82,7 @@ def _exporter(settings: Settings) -> Exporter:
 
 def _jobs() -> APIRouter:
     router = APIRouter(tags=["jobs"], dependencies=[Security(BEARER)], responses=problems(*AUTHENTICATED))
-    for module in (start, regenerate, runs, events, video, slots):
+    for module in (start, regenerate, runs, events, video, companions, slots):
         router.include_router(module.router)
     return router
 

@@ -45,6 +45,9 @@ class FilmBody(Reply):
         description="Address of the MP4; fetch it with your access token.",
         examples=["https://films.example/orchestrate/video/lisbon-trams-1"],
     )
+    poster_url: str | None = Field(description="A frame as JPEG, to be fetched in the same way.")
+    srt_url: str | None = Field(description="The subtitles as SRT.")
+    vtt_url: str | None = Field(description="The subtitles as WebVTT.")
     duration: float = Field(description="seconds", examples=[31.46])
     bytes: int = Field(examples=[4_211_337])
     width: int = Field(description="pixels", examples=[720])

@@ -29,6 +29,7 @@ from tabario.clients.prefect.events import watch_endings
 from tabario.clients.store import open_store
 from tabario.entitlements.entitlement import Entitlements, open_entitlements
 from tabario.errors import RetryLater
+from tabario.film.kit import FilmKit
 from tabario.metrics.recorder import Recorder, open_recorder
 from tabario.queue import JobQueue
 from tabario.queue_audit import QueueAudit
@@ -100,6 +101,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             records=records,
             views=views,
             films=open_store(settings.media),
+            kit=FilmKit.from_settings(settings.media),
             gate=Gate(redis, seconds=settings.slots.gate),
             slots=settings.slots,
         )

@@ -13,6 +13,7 @@ from api.rates import Rates
 from api.views import RunViews
 from tabario.clients.prefect import Run, RunPage
 from tabario.entitlements.entitlement import Entitlement, Entitlements
+from tabario.film.kit import FilmKit
 from tabario.records import JobRecords
 from tabario.settings import Settings, SlotSettings
 from tabario.slots.gate import Gate
@@ -50,6 +51,10 @@ class Films(Protocol):
         """Whether there is a file under this key."""
         ...
 
+    async def read_bytes(self, key: str) -> bytes:
+        """The whole file. Raises NotFound."""
+        ...
+
     def open_range(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
         """Bytes `start` to `stop` of the file."""
         ...
@@ -67,6 +72,7 @@ class Services:
     records: JobRecords
     views: RunViews
     films: Films
+    kit: FilmKit
     gate: Gate
     slots: SlotSettings
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from api.bodies import ActiveRun, FilmBody, ProgressBody, RunBody
 from api.outcomes import failure_of
 from tabario.clients.prefect import Run, RunState
-from tabario.records import Film, JobRecord, JobRecords, Stage
+from tabario.records import Companion, Film, JobRecord, JobRecords, Stage
 
 
 class RunViews:
@@ -77,8 +77,13 @@ class RunViews:
     def _film(self, run: Run, film: Film | None) -> FilmBody | None:
         if film is None:
             return None
+        url = f"{self._public_url}/orchestrate/video/{run.job.run_id}"
+        poster, srt, vtt = (f"{url}/{name}" if name in film.companions else None for name in Companion)
         return FilmBody(
-            url=f"{self._public_url}/orchestrate/video/{run.job.run_id}",
+            url=url,
+            poster_url=poster,
+            srt_url=srt,
+            vtt_url=vtt,
             duration=film.duration,
             bytes=film.byte_count,
             width=film.width,

@@ -21,6 +21,7 @@ class VoiceService(Block):
     _description: ClassVar[str] = "The voice engine that speaks the script."
 
     engine: VoiceEngineName = Field(description="Kind of engine.")
+    fallbacks: tuple[VoiceEngineName, ...] = Field(default=(), description="Engines that take over, in order.")
     url: str | None = Field(default=None, description="Address of the HTTP voice service.")
     api_key: SecretStr | None = Field(default=None, description="Bearer key of the HTTP voice service.")
     model: str = Field(description="Model of the HTTP voice service.")

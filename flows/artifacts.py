@@ -25,6 +25,7 @@ from prefect.artifacts import (
 )
 
 from tabario.clients.store import MediaStore
+from tabario.film.gate import Report
 from tabario.records import Stage
 from tabario.scenes import Scene, ScenePicture
 
@@ -107,6 +108,23 @@ async def show_timings(job_id: UUID, stage_seconds: Mapping[Stage, float]) -> No
     rows = [{"stage": stage.value, "seconds": seconds} for stage, seconds in stage_seconds.items()]
     rows.append({"stage": "total", "seconds": round(sum(stage_seconds.values()), 3)})
     await _kept_quiet(acreate_table_artifact(rows, key=f"timings-{job_id}", description="Seconds of each stage"))
+
+
+async def show_report(job_id: UUID, report: Report) -> None:
+    """Shows what the gate measured on the film, and what it should be."""
+    rows = [
+        {
+            "check": check.name,
+            "found": check.found,
+            "wanted": check.wanted,
+            "verdict": "passed" if check.holds else "REFUSED",
+        }
+        for check in report.checks
+    ]
+    verdict = "passed" if report.passed else "refused"
+    await _kept_quiet(
+        acreate_table_artifact(rows, key=f"gate-{job_id}", description=f"The quality gate: the film is {verdict}")
+    )
 
 
 def thumbnail(data: bytes) -> str:

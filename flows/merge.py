@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from prefect import task
 from prefect.client.schemas.objects import State
 
+from flows.artifacts import show_report
 from flows.stages import ended, options, result_of
 from flows.studio import Studio
-from tabario.film.merge import FilmFacts, merge_film
+from tabario.film.burning import Typesetting
+from tabario.film.companions import make_companions
+from tabario.film.encoders import SOFTWARE, find_encoder
+from tabario.film.kit import FilmKit
+from tabario.film.merge import FilmFacts, FilmOrder, merge_twice
 from tabario.film.stills import Still
-from tabario.records import Stage
+from tabario.records import Companion, Stage
 from tabario.scenes import Scene, ScenePicture, Voiceover
+from tabario.styles.subtitles import SUBTITLE_STYLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +31,7 @@ class Master:
     path: Path
     facts: FilmFacts
     scenes: int
+    companions: Mapping[Companion, Path]
 
 
 async def merge(
@@ -42,19 +50,30 @@ async def film(
     audio = studio.work_dir / "voiceover.wav"
     await studio.store.fetch(voiceover.audio_key, audio)
     stills = await fetch_stills(studio, scenes, pictures)
-    destination = studio.work_dir / "film.mp4"
-    facts = await merge_film(
+    settings, spec = studio.media, studio.job.spec
+    kit = FilmKit.from_settings(settings)
+    order = FilmOrder(
         stills,
         voiceover.words,
         audio,
         duration=voiceover.duration,
-        frame=studio.job.spec.frame_size,
+        frame=spec.frame_size,
+        setting=Typesetting(kit.fonts, SUBTITLE_STYLES[spec.subtitle_style], spec.language),
+        music=kit.music.find(spec.music) if spec.music else None,
+        encoder=await find_encoder(studio.ffmpeg, settings.quality, hardware=settings.hardware_encoder),
+    )
+    master = studio.work_dir / "film.mp4"
+    facts = await merge_twice(
+        order,
+        SOFTWARE[settings.quality],
         work_dir=studio.work_dir / "merge",
-        destination=destination,
+        destination=master,
         ffmpeg=studio.ffmpeg,
         on_progress=studio.progress.merged,
+        on_report=partial(show_report, studio.job.job_id),
     )
-    return ended(Master(destination, facts, len(scenes)), cached=False)
+    companions = await make_companions(studio.ffmpeg, master, voiceover.words, poster_second=stills[0].end / 2)
+    return ended(Master(master, facts, len(scenes), companions), cached=False)
 
 
 async def fetch_stills(studio: Studio, scenes: Sequence[Scene], pictures: Sequence[ScenePicture]) -> list[Still]:

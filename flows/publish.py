@@ -31,9 +31,12 @@ async def publish(studio: Studio, master: Master) -> Film:
 
 @task(name="publish", task_run_name="publish", **options(Stage.PUBLISH))
 async def store_film(studio: Studio, master: Master) -> State[Film]:
-    """Puts the film into the store, whole or not at all, and then on record."""
+    """Puts the film and what goes with it into the store, each whole or not at all, and then on record."""
     key = run_key(studio.job.user_id, studio.job.job_id, FILM_NAME)
     await studio.store.put(key, master.path)
+    companions = {name: run_key(studio.job.user_id, studio.job.job_id, name) for name in master.companions}
+    for name, path in master.companions.items():
+        await studio.store.put(companions[name], path)
     facts = master.facts
     film = Film(
         film_key=key,
@@ -42,6 +45,7 @@ async def store_film(studio: Studio, master: Master) -> State[Film]:
         width=facts.width,
         height=facts.height,
         scenes=master.scenes,
+        companions=companions,
     )
     await studio.progress.finish(film)
     return ended(film, cached=False)

@@ -37,6 +37,7 @@ class Studio:
     voice_model: str
     comfyui: ComfyUIPool
     ffmpeg: FFmpeg
+    media: MediaSettings
     work_dir: Path
     public_url: str
 
@@ -49,7 +50,8 @@ async def open_studio(job: Job, progress: Progress, redis: Redis) -> AsyncIterat
         load(VoiceService, names.VOICE_BLOCK),
         load(MediaStoreLocation, names.MEDIA_STORE_BLOCK),
     )
-    ffmpeg = FFmpeg.find(read_group(MediaSettings).ffmpeg)
+    settings = read_group(MediaSettings)
+    ffmpeg = FFmpeg.find(settings.ffmpeg)
     with tempfile.TemporaryDirectory(prefix="tabario-") as work_dir:
         async with comfyui.open(redis, RequestMeasures(progress.recorder)) as painter, voice.open(ffmpeg) as speaker:
             yield Studio(
@@ -60,6 +62,7 @@ async def open_studio(job: Job, progress: Progress, redis: Redis) -> AsyncIterat
                 voice_model=f"{voice.model}/{voice.voice}",
                 comfyui=painter,
                 ffmpeg=ffmpeg,
+                media=settings,
                 work_dir=Path(work_dir),
                 public_url=media.public_url,
             )

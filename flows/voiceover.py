@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from prefect import task
@@ -12,10 +12,11 @@ from prefect.client.schemas.objects import State
 from flows.measures import timed_voiceover
 from flows.stages import ended, options, result_of, try_id
 from flows.studio import Studio
-from tabario.clients.voice import VoiceEngine
+from tabario.clients.voice import Speech, VoiceEngine
 from tabario.content import content_key
 from tabario.film.alignment import SHORTEST_PAUSE, align
 from tabario.jobs import JobSpec
+from tabario.metrics.definitions import VOICE_FALLBACKS
 from tabario.records import Stage
 from tabario.scenes import Voiceover, Word
 from tabario.waveform import Waveform
@@ -39,33 +40,39 @@ async def voiceover(studio: Studio) -> State[Voiceover]:
 
 async def find_voiceover(studio: Studio) -> Voiceover | None:
     """The voiceover that was recorded before, if any."""
-    key = voiceover_key(studio, ".json")
+    key = voiceover_key(studio, ".json", studio.voice.name)
     if not await studio.store.exists(key):
         return None
     return Voiceover.model_validate_json(await studio.store.read_bytes(key))
 
 
 async def record_voiceover(studio: Studio) -> Voiceover:
-    """Speaks the script; keeps the WAV and then, as the sign that both are there, the words."""
+    """Speaks the script; keeps the WAV and then, as the sign that both are there, the words.
+
+    What a fallback spoke is kept under that engine's name: the next job asks the chosen engine again.
+    """
     path = studio.work_dir / "voiceover.wav"
-    duration, words = await speak_to(path, studio.job.spec, studio.voice)
-    audio_key = voiceover_key(studio, ".wav")
-    spoken = Voiceover(audio_key=audio_key, duration=duration, words=tuple(words), engine=studio.voice.name)
+    speech = await speak_to(path, studio.job.spec, studio.voice)
+    engine = speech.engine or studio.voice.name
+    if speech.engine is not None:
+        await studio.progress.recorder.record(f"{try_id()}:voice", VOICE_FALLBACKS.increment(engine=engine))
+    audio_key = voiceover_key(studio, ".wav", engine)
+    spoken = Voiceover(audio_key=audio_key, duration=speech.duration, words=speech.words or (), engine=engine)
     await studio.store.put(audio_key, path)
-    await studio.store.put_bytes(voiceover_key(studio, ".json"), spoken.model_dump_json().encode())
+    await studio.store.put_bytes(voiceover_key(studio, ".json", engine), spoken.model_dump_json().encode())
     return spoken
 
 
-async def speak_to(path: Path, spec: JobSpec, voice: VoiceEngine) -> tuple[float, Sequence[Word]]:
-    """Writes the WAV; returns its seconds and the words, aligned here when the engine gives no times."""
+async def speak_to(path: Path, spec: JobSpec, voice: VoiceEngine) -> Speech:
+    """Writes the WAV; the words are aligned here when the engine gives no times."""
     speech = await voice.speak(spec.script, language=spec.language, voice_id=spec.voice_id, destination=path)
     if speech.words is not None:
-        return speech.duration, speech.words
-    return speech.duration, await asyncio.to_thread(_align, path, spec.script, speech.duration)
+        return speech
+    return replace(speech, words=await asyncio.to_thread(_align, path, spec.script, speech.duration))
 
 
-def voiceover_key(studio: Studio, suffix: str) -> str:
-    """Where the voiceover of this script in this voice is kept."""
+def voiceover_key(studio: Studio, suffix: str, engine: str) -> str:
+    """Where the voiceover of this script in the voice of this engine is kept."""
     spec = studio.job.spec
     return content_key(
         "voiceover",
@@ -74,7 +81,7 @@ def voiceover_key(studio: Studio, suffix: str) -> str:
         script=spec.script,
         language=spec.language,
         voice_id=spec.voice_id,
-        engine=studio.voice.name,
+        engine=engine,
         model=studio.voice_model,
     )
 

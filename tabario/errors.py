@@ -17,6 +17,7 @@ TabarioError
     ├── ImageFailed
     │   └── ImageTimedOut
     ├── MergeFailed
+    │   └── FilmRefused        the finished film did not pass its gate
     └── PublishFailed
 
 `code` is stable and goes to callers; the message must be fit for a caller's eyes:
@@ -181,6 +182,12 @@ class MergeFailed(StageFailed):
 
     code = "merge_failed"
     stage = "merge"
+
+
+class FilmRefused(MergeFailed):
+    """The finished film did not pass its gate; the message says why."""
+
+    code = "film_refused"
 
 
 class PublishFailed(StageFailed):

@@ -26,6 +26,7 @@ from tabario.formats import FrameSize, Resolution, VideoFormat, frame_size
 from tabario.languages import LANGUAGES
 from tabario.script import tokens
 from tabario.styles import DEFAULT_STYLE, STYLES
+from tabario.styles.subtitles import DEFAULT_SUBTITLE_STYLE, SUBTITLE_STYLES
 from tabario.tiers import Tier
 
 MAX_SCRIPT_CHARACTERS: Final = 10_000
@@ -99,6 +100,8 @@ class JobSpec(BaseModel):
     )
     video_format: VideoFormat = VideoFormat.PORTRAIT
     target_resolution: Resolution = Resolution.P720
+    subtitle_style: str = Field(default=DEFAULT_SUBTITLE_STYLE, description="Name of a subtitle style.")
+    music: ShortText | None = Field(default=None, description="Name of a piece of music of this installation.")
     voice_id: ShortText | None = Field(default=None, description="A voice of the configured voice engine.")
     platform: ShortText | None = Field(default=None, description="Where the film will be posted; kept as a note.")
     video_idea_id: ShortText | None = Field(default=None, description="The client's own reference; kept as a note.")
@@ -127,6 +130,13 @@ class JobSpec(BaseModel):
     def _is_known_style(cls, style: str) -> str:
         if style not in STYLES:
             raise ValueError(f"is not known; use one of: {', '.join(STYLES)}")
+        return style
+
+    @field_validator("subtitle_style")
+    @classmethod
+    def _is_known_subtitle_style(cls, style: str) -> str:
+        if style not in SUBTITLE_STYLES:
+            raise ValueError(f"is not known; use one of: {', '.join(SUBTITLE_STYLES)}")
         return style
 
     @field_validator("prompts")

@@ -1,5 +1,6 @@
-"""Languages that a script may be written in: spoken by the embedded voice, and set in the bundled subtitle font.
+"""Languages that a script may be written in: all are spoken by the embedded voice.
 
+Subtitles of those in Latin, Cyrillic and Greek letters are set in the bundled font, the others in the system's Noto.
 Keys are the codes that callers send (ISO 639-1); values are the names people read.
 """
 
@@ -9,9 +10,11 @@ from typing import Final
 
 LANGUAGES: Final[dict[str, str]] = {
     "af": "Afrikaans",
+    "ar": "Arabic",
     "az": "Azerbaijani",
     "be": "Belarusian",
     "bg": "Bulgarian",
+    "bn": "Bengali",
     "bs": "Bosnian",
     "ca": "Catalan",
     "cs": "Czech",
@@ -22,21 +25,30 @@ LANGUAGES: Final[dict[str, str]] = {
     "en": "English",
     "es": "Spanish",
     "et": "Estonian",
+    "fa": "Persian",
     "fi": "Finnish",
     "fr": "French",
     "ga": "Irish",
+    "he": "Hebrew",
+    "hi": "Hindi",
     "hr": "Croatian",
     "hu": "Hungarian",
+    "hy": "Armenian",
     "id": "Indonesian",
     "is": "Icelandic",
     "it": "Italian",
+    "ja": "Japanese",
+    "ka": "Georgian",
     "kk": "Kazakh",
+    "ko": "Korean",
     "lt": "Lithuanian",
     "lv": "Latvian",
     "mk": "Macedonian",
+    "mr": "Marathi",
     "ms": "Malay",
     "mt": "Maltese",
     "nb": "Norwegian",
+    "ne": "Nepali",
     "nl": "Dutch",
     "pl": "Polish",
     "pt": "Portuguese",
@@ -48,7 +60,11 @@ LANGUAGES: Final[dict[str, str]] = {
     "sr": "Serbian",
     "sv": "Swedish",
     "sw": "Swahili",
+    "ta": "Tamil",
+    "te": "Telugu",
     "tr": "Turkish",
     "uk": "Ukrainian",
+    "ur": "Urdu",
     "vi": "Vietnamese",
+    "zh": "Chinese",
 }

@@ -45,8 +45,16 @@ class JobFailure(BaseModel):
     message: str
 
 
+class Companion(StrEnum):
+    """A file that goes with a film, by its name."""
+
+    POSTER = "poster.jpg"
+    SRT = "subtitles.srt"
+    VTT = "subtitles.vtt"
+
+
 class Film(BaseModel):
-    """The finished film: an MP4 in the media store."""
+    """The finished film: an MP4 in the media store, and the keys of the files that go with it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,6 +64,7 @@ class Film(BaseModel):
     width: int
     height: int
     scenes: int
+    companions: dict[Companion, str] = Field(default_factory=dict)
 
 
 class JobRecord(BaseModel):

@@ -130,11 +130,27 @@ class VoiceSettings(BaseSettings):
         default=VoiceEngineName.ESPEAK,
         description="espeak (embedded), openai (/v1/audio/speech) or clone (/synthesize/clone_voice)",
     )
+    fallbacks: Annotated[tuple[VoiceEngineName, ...], NoDecode] = Field(
+        default=(), description="engines that speak when that one cannot, in order, separated by commas"
+    )
     url: str | None = Field(default=None, description="address of the HTTP voice service, for openai and clone")
     api_key: SecretStr | None = Field(default=None, description="bearer key of the HTTP voice service")
     model: str = Field(default="tts-1", description="model name, for openai")
     voice: str = Field(default="alloy", description="default voice, for openai")
     timeout: float = Field(default=120, gt=0, description="seconds until the HTTP voice service counts as timed out")
+
+    @field_validator("fallbacks", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _parts(value)
+
+
+class Quality(StrEnum):
+    """How much work x264 puts into a film."""
+
+    DRAFT = "draft"
+    STANDARD = "standard"
+    HIGH = "high"
 
 
 class MediaSettings(BaseSettings):
@@ -144,6 +160,13 @@ class MediaSettings(BaseSettings):
 
     root: Path = Field(default=Path(".tabario/media"), description="directory of finished films and kept parts")
     ffmpeg: Path | None = Field(default=None, description="an ffmpeg binary; else imageio-ffmpeg's own")
+    quality: Quality = Field(
+        default=Quality.STANDARD, description="draft, standard or high: how much work x264 puts into a film"
+    )
+    music: Path | None = Field(default=None, description="directory of music that jobs may choose from by name")
+    hardware_encoder: bool = Field(
+        default=True, description="use the machine's own encoder where ffmpeg has one that works"
+    )
 
 
 class SlotSettings(BaseSettings):

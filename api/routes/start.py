@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
+from anyio import to_thread
 from fastapi import APIRouter, Body, Depends, Response
 
 from api.accepting import IdempotencyKey, accept, bare, declared_as_json, starting
@@ -63,6 +64,7 @@ async def start_job(
     With an `Idempotency-Key`, a request that is sent again within 24 hours gives the same job, and the reply says
     `Idempotent-Replayed: true`. A refused request does not use up its key.
     """
+    await to_thread.run_sync(services.kit.require, job)
     tier = await services.tier_of(caller)
     started, replayed = await services.starts.start(caller.user_id, tier, job, bare(idempotency_key))
     return accept(response, started, replayed=replayed)

@@ -5,9 +5,10 @@ Each shot is drawn by an ffmpeg of its own, which holds two pictures at most, so
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,12 +18,19 @@ import anyio
 from tabario.clients.ffmpeg import FFmpeg, read_file, read_picture, read_pipe
 from tabario.clients.ffmpeg.binary import Progress
 from tabario.errors import MergeFailed
-from tabario.film.fonts import font_environment
+from tabario.film.encoders import Encoder
+from tabario.film.fonts import Fonts
 from tabario.film.motion import Motion, joined_planes, moving_planes, window
+from tabario.film.stretches import watching
 from tabario.film.timeline import FPS, Shot
 from tabario.formats import FrameSize
 
 _COLOURS: Final = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+
+_PIPE_BYTES: Final = 1024 * 1024  # a third of a frame; the usual 64 KiB make both ends wait for each other
+
+STRETCHES: Final = "stretches.txt"
+"""Where black and frozen stretches are noted, in the directory of the materials."""
 
 MotionChoice = Callable[[int], Motion]
 
@@ -38,6 +46,8 @@ class Materials:
     motions: MotionChoice
     voice: str
     subtitles: str
+    fonts: Fonts
+    encoder: Encoder
 
 
 async def encode_film(ffmpeg: FFmpeg, materials: Materials, output: str, on_progress: Progress) -> None:
@@ -47,12 +57,14 @@ async def encode_film(ffmpeg: FFmpeg, materials: Materials, output: str, on_prog
     """
     with ExitStack() as ends:
         reading, writing = os.pipe()
+        with suppress(OSError):  # beyond what this user may have; then it is slower
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         ends.callback(os.close, reading)
         close_writing = ends.enter_context(ExitStack())
         close_writing.callback(os.close, writing)
         try:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_encode, ffmpeg, materials, output, reading, on_progress)
+                tasks.start_soon(encode, ffmpeg, materials, output, reading, on_progress)
                 await _draw_shots(ffmpeg, materials, writing)
                 close_writing.close()  # the encoder sees the end of the film
         except ExceptionGroup as group:
@@ -93,18 +105,20 @@ def draw_arguments(materials: Materials, shot: Shot, before: Shot | None) -> lis
     ]
 
 
-async def _encode(ffmpeg: FFmpeg, materials: Materials, output: str, reading: int, on_progress: Progress) -> None:
+async def encode(ffmpeg: FFmpeg, materials: Materials, output: str, reading: int, on_progress: Progress) -> None:
+    """Encodes the raw frames that come from the file descriptor `reading`, with words and voice."""
+    graph = f"[0:v]ass={materials.subtitles},{_COLOURS},split[film][watched];[watched]{watching(STRETCHES)},nullsink"
     await ffmpeg.run(
         [
             *read_pipe(width=materials.frame.width, height=materials.frame.height, fps=FPS),
             *read_file(Path(materials.voice)),
-            *("-filter_complex", f"[0:v]ass={materials.subtitles},{_COLOURS}[film]", "-map", "[film]", "-map", "1:a:0"),
-            *("-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-profile:v", "high", "-pix_fmt", "yuv420p"),
-            *("-g", str(2 * FPS), "-c:a", "copy", "-map_metadata", "-1", "-movflags", "+faststart"),
+            *("-filter_complex", graph, "-map", "[film]", "-map", "1:a:0"),
+            *materials.encoder.arguments,
+            *("-c:a", "copy", "-map_metadata", "-1", "-movflags", "+faststart"),
             *("-f", "mp4", output),
         ],
         cwd=materials.directory,
         stdin=reading,
         on_progress=on_progress,
-        environment=font_environment(materials.directory),
+        environment=materials.fonts.environment(materials.directory),
     )

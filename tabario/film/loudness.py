@@ -24,7 +24,7 @@ PEAK_LIMIT: Final = -1.0
 """Largest accepted true peak, in dBTP."""
 
 _PEAK_AIM: Final = -1.5
-_CLOSE_ENOUGH: Final = 0.1
+_CLOSE_ENOUGH: Final = 0.2
 _FIRST_CEILING: Final = -2.5
 _CORRECTIONS: Final = 3
 _INAUDIBLE: Final = -60.0
@@ -33,12 +33,20 @@ _INAUDIBLE: Final = -60.0
 async def level_voice(ffmpeg: FFmpeg, source: Path, destination: Path) -> Loudness:
     """Writes `source` as a stereo 48 kHz AAC track (MP4 container) at -14 LUFS and returns what was measured on it.
 
+    The gain is found on plain samples, which is quick, and then corrected on the AAC track where need be.
     Raises MergeFailed when the voiceover is silent.
     """
     before = await measure_loudness(ffmpeg, source)
     if before.integrated < _INAUDIBLE:
         raise MergeFailed("The voiceover is silent.")
     gain, ceiling = TARGET - before.integrated, _FIRST_CEILING
+    for _ in range(_CORRECTIONS):
+        error = (
+            TARGET - (await measure_loudness(ffmpeg, source, after=_chain(gain, ceiling, oversampling=2))).integrated
+        )
+        if abs(error) <= _CLOSE_ENOUGH:
+            break
+        gain += error
     reached = await _level(ffmpeg, source, destination, gain=gain, ceiling=ceiling)
     for _ in range(_CORRECTIONS):
         error = TARGET - reached.integrated
@@ -50,21 +58,36 @@ async def level_voice(ffmpeg: FFmpeg, source: Path, destination: Path) -> Loudne
     return reached
 
 
-async def _level(ffmpeg: FFmpeg, source: Path, destination: Path, *, gain: float, ceiling: float) -> Loudness:
-    """One attempt, measured. The gain, in dB, moves the whole voiceover.
+def _chain(gain: float, ceiling: float, *, oversampling: int) -> str:
+    """Filters that move the whole voiceover by `gain` dB and keep its true peak under `ceiling` dBTP.
 
     Oversampling lets the limiter see the peaks between samples.
     """
     limit = math.pow(10, ceiling / 20)
-    chain = (
-        f"aformat=sample_fmts=fltp:channel_layouts=stereo,volume={gain:.3f}dB,aresample={4 * SAMPLE_RATE},"
+    return (
+        f"aformat=sample_fmts=fltp:channel_layouts=stereo,volume={gain:.3f}dB,aresample={oversampling * SAMPLE_RATE},"
         f"alimiter=limit={limit:.4f}:attack=2:release=60:level=false:latency=1,aresample={SAMPLE_RATE}"
     )
+
+
+async def _level(ffmpeg: FFmpeg, source: Path, destination: Path, *, gain: float, ceiling: float) -> Loudness:
+    """One attempt, measured."""
     await ffmpeg.run(
         [
             *read_file(source),
-            *("-map", "0:a:0", "-af", chain, "-c:a", "aac", "-b:a", "192k", "-ar", str(SAMPLE_RATE)),
-            *("-f", "mp4", f"file:{destination}"),
+            *(
+                "-map",
+                "0:a:0",
+                "-af",
+                _chain(gain, ceiling, oversampling=4),
+                "-c:a",
+                "aac",
+                "-aac_coder",
+                "fast",
+                "-b:a",
+                "192k",
+            ),
+            *("-ar", str(SAMPLE_RATE), "-f", "mp4", f"file:{destination}"),
         ]
     )
     return await measure_loudness(ffmpeg, destination)

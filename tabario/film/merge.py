@@ -1,33 +1,38 @@
-"""The merge: pictures, words and voiceover become one film, which is checked before it appears under its name."""
+"""The merge: pictures, words and voiceover become one film, which is examined before it appears under its name."""
 
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from anyio import to_thread
 
 from tabario.clients.ffmpeg import FFmpeg
-from tabario.clients.ffmpeg.audio import Loudness, measure_loudness
-from tabario.errors import MergeFailed
-from tabario.film.encoding import Materials, MotionChoice, encode_film
-from tabario.film.loudness import PEAK_LIMIT, TARGET, TOLERANCE, level_voice
+from tabario.errors import FilmRefused, MergeFailed
+from tabario.film.burning import Typesetting, write_ass
+from tabario.film.encoders import SOFTWARE, Encoder
+from tabario.film.encoding import STRETCHES, Materials, MotionChoice, encode_film
+from tabario.film.gate import CLOCK_TOLERANCE, Examination, Expectation, Report, examine_film
+from tabario.film.loudness import level_voice
 from tabario.film.motion import choose_motion
-from tabario.film.mp4 import Mp4Facts, read_mp4
+from tabario.film.mp4 import read_mp4
+from tabario.film.music import lay_music
 from tabario.film.stills import Still, prepare_picture
-from tabario.film.subtitles import write_ass
-from tabario.film.timeline import count_frames, lay_out
+from tabario.film.stretches import Fault, Scenery, read_stretches
+from tabario.film.timeline import lay_out
 from tabario.formats import FrameSize
 from tabario.scenes import Word
+from tabario.settings import Quality
 
-CLOCK_TOLERANCE: Final = 0.05
-"""Largest accepted distance between film and voiceover, in seconds."""
+logger = logging.getLogger(__name__)
 
-_VOICE, _WORDS, _PART = "voice.m4a", "words.ass", "film.part"
+_MIX, _SOUND, _WORDS, _PART = "mix.wav", "sound.m4a", "words.ass", "film.part"
 _DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _SOUND_SHARE, _ENCODE_SHARE = 0.05, 0.92  # of the progress; the checks take the rest
 
@@ -45,40 +50,65 @@ class FilmFacts:
     byte_count: int
 
 
-async def merge_film(  # noqa: PLR0913 - a film is made of this many things
-    stills: Sequence[Still],
-    words: Sequence[Word],
-    audio: Path,
+@dataclass(frozen=True, slots=True)
+class FilmOrder:
+    """What a film is made of. `duration` is the voiceover's, in seconds; it is the clock."""
+
+    stills: Sequence[Still]
+    words: Sequence[Word]
+    audio: Path
+    duration: float
+    frame: FrameSize
+    setting: Typesetting
+    music: Path | None = None
+    motions: MotionChoice = choose_motion
+    encoder: Encoder = SOFTWARE[Quality.STANDARD]
+
+
+async def merge_film(  # noqa: PLR0913 - a film goes through this many hands
+    order: FilmOrder,
     *,
-    duration: float,
-    frame: FrameSize,
     work_dir: Path,
     destination: Path,
     ffmpeg: FFmpeg,
     on_progress: Callable[[float], Awaitable[None]],
-    motions: MotionChoice = choose_motion,
+    on_report: Callable[[Report], Awaitable[None]],
 ) -> FilmFacts:
-    """Makes the film and returns what was measured on it.
+    """Makes the film, examines it and returns what was measured.
 
-    `duration` is the voiceover's, in seconds. `work_dir` takes the work files and must be on the file system of
-    `destination`, which appears complete or not at all. `on_progress` is called with numbers from 0 to 1 and must not
-    raise. Raises MergeFailed.
+    `work_dir` takes the work files and must be on the file system of `destination`, which appears complete or not at
+    all. `on_progress` is called with numbers from 0 to 1, `on_report` with the gate's report; neither may raise.
+    Raises MergeFailed, and FilmRefused when the film did not pass the gate.
     """
     part = work_dir / _PART
-    shots = tuple(lay_out(stills, duration))
+    shots = tuple(lay_out(order.stills, order.duration))
 
     async def report_encoded(seconds: float) -> None:
-        await on_progress(_SOUND_SHARE + _ENCODE_SHARE * min(1.0, seconds / duration))
+        await on_progress(_SOUND_SHARE + _ENCODE_SHARE * min(1.0, seconds / order.duration))
 
     try:
         with _disk_full_explained():
             await to_thread.run_sync(lambda: work_dir.mkdir(parents=True, exist_ok=True))
-            await _prepare_sound(ffmpeg, audio, work_dir / _VOICE, duration)
+            await _prepare_sound(ffmpeg, order, work_dir)
             await on_progress(_SOUND_SHARE)
-            pictures = await to_thread.run_sync(_prepare, stills, words, frame, work_dir)
-            materials = Materials(work_dir, frame, pictures, shots, motions, voice=_VOICE, subtitles=_WORDS)
+            prepared = await to_thread.run_sync(_prepare, order, work_dir)
+            materials = Materials(
+                directory=work_dir,
+                frame=order.frame,
+                pictures=tuple(prepared),
+                shots=shots,
+                motions=order.motions,
+                voice=_SOUND,
+                subtitles=_WORDS,
+                fonts=order.setting.fonts,
+                encoder=order.encoder,
+            )
             await encode_film(ffmpeg, materials, _PART, report_encoded)
-            facts = await _check(ffmpeg, part, frame, duration)
+            examined = await examine_film(ffmpeg, part, _expect(order, list(prepared.values()), work_dir))
+            await on_report(examined.report)
+            if not examined.report.passed:
+                raise FilmRefused(f"The finished film was refused: {examined.report.problem}.")
+            facts = _facts(examined, byte_count=(await to_thread.run_sync(part.stat)).st_size)
             await to_thread.run_sync(part.replace, destination)
     finally:
         part.unlink(missing_ok=True)
@@ -86,28 +116,72 @@ async def merge_film(  # noqa: PLR0913 - a film is made of this many things
     return facts
 
 
-async def _prepare_sound(ffmpeg: FFmpeg, audio: Path, voice: Path, duration: float) -> None:
-    await level_voice(ffmpeg, audio, voice)
-    heard = (await to_thread.run_sync(read_mp4, voice)).audio.duration
-    if abs(heard - duration) > CLOCK_TOLERANCE:
-        raise MergeFailed(f"The voiceover lasts {heard:.2f} s, but {duration:.2f} s were planned.")
+async def merge_twice(  # noqa: PLR0913 - as above
+    order: FilmOrder,
+    fallback: Encoder,
+    *,
+    work_dir: Path,
+    destination: Path,
+    ffmpeg: FFmpeg,
+    on_progress: Callable[[float], Awaitable[None]],
+    on_report: Callable[[Report], Awaitable[None]],
+) -> FilmFacts:
+    """As `merge_film`; a film that is refused is made once more from the start, with the `fallback` as its encoder.
+
+    So is one that another encoder could not make: a chip may have worked a moment ago and be busy now.
+    """
+    merge = partial(
+        merge_film,
+        work_dir=work_dir,
+        destination=destination,
+        ffmpeg=ffmpeg,
+        on_progress=on_progress,
+        on_report=on_report,
+    )
+    try:
+        return await merge(order)
+    except MergeFailed as failure:
+        if not isinstance(failure, FilmRefused) and order.encoder == fallback:
+            raise
+        logger.warning("%s It is made once more.", failure)
+        return await merge(replace(order, encoder=fallback))
 
 
-def _prepare(stills: Sequence[Still], words: Sequence[Word], frame: FrameSize, work_dir: Path) -> tuple[str, ...]:
-    """Writes the pictures and the subtitles into the work directory and returns the pictures' names."""
-    pictures = tuple(f"picture-{number:03d}.png" for number in range(1, len(stills) + 1))
-    for still, name in zip(stills, pictures, strict=True):
-        prepare_picture(still.path, work_dir / name, frame)
-    write_ass(words, frame, work_dir / _WORDS)
-    return pictures
+async def _prepare_sound(ffmpeg: FFmpeg, order: FilmOrder, work_dir: Path) -> None:
+    source, sound = order.audio, work_dir / _SOUND
+    if order.music is not None:
+        source = work_dir / _MIX
+        await lay_music(ffmpeg, order.audio, order.music, source, duration=order.duration)
+    await level_voice(ffmpeg, source, sound)
+    heard = (await to_thread.run_sync(read_mp4, sound)).audio.duration
+    if abs(heard - order.duration) > CLOCK_TOLERANCE:
+        raise MergeFailed(f"The voiceover lasts {heard:.2f} s, but {order.duration:.2f} s were planned.")
 
 
-async def _check(ffmpeg: FFmpeg, film: Path, frame: FrameSize, duration: float) -> FilmFacts:
-    found = await to_thread.run_sync(read_mp4, film)
-    byte_count = (await to_thread.run_sync(film.stat)).st_size
-    loudness = await measure_loudness(ffmpeg, film)
-    if problem := _find_problem(found, loudness, frame, duration):
-        raise MergeFailed(f"The finished film was refused: {problem}.")
+def _prepare(order: FilmOrder, work_dir: Path) -> dict[str, frozenset[Fault]]:
+    """Writes the pictures and the subtitles into the work directory; names each picture with the faults it excuses."""
+    write_ass(order.words, order.frame, order.setting, work_dir / _WORDS)
+    return {
+        (name := f"picture-{number:03d}.ppm"): prepare_picture(still.path, work_dir / name, order.frame)
+        for number, still in enumerate(order.stills, 1)
+    }
+
+
+def _expect(order: FilmOrder, excuses: Sequence[frozenset[Fault]], work_dir: Path) -> Expectation:
+    scenes = [Scenery(still.start, still.end, excused) for still, excused in zip(order.stills, excuses, strict=True)]
+    return Expectation(
+        frame=order.frame,
+        duration=order.duration,
+        words=order.words,
+        scenes=scenes,
+        stretches=read_stretches(work_dir / STRETCHES, order.duration),
+        subtitles=work_dir / _WORDS,
+        highlight=order.setting.style.spoken,
+    )
+
+
+def _facts(examined: Examination, *, byte_count: int) -> FilmFacts:
+    found, loudness = examined.facts, examined.loudness
     return FilmFacts(
         duration=found.duration,
         width=found.video.width,
@@ -117,22 +191,6 @@ async def _check(ffmpeg: FFmpeg, film: Path, frame: FrameSize, duration: float) 
         true_peak=loudness.true_peak,
         byte_count=byte_count,
     )
-
-
-def _find_problem(found: Mp4Facts, loudness: Loudness, frame: FrameSize, duration: float) -> str | None:
-    """What is wrong with the film, if anything. ffmpeg may lose a picture or half of the sound and report success."""
-    video, audio = found.video, found.audio
-    checks = {
-        f"it has {video.sample_count} frames": video.sample_count == count_frames(duration),
-        f"its picture is {video.width}x{video.height}": (video.width, video.height) == frame,
-        f"it is in {video.codec} and {audio.codec}": (video.codec, audio.codec) == ("avc1", "mp4a"),
-        f"it lasts {found.duration:.3f} s": abs(found.duration - duration) <= CLOCK_TOLERANCE,
-        f"its sound lasts {audio.duration:.3f} s": abs(audio.duration - duration) <= CLOCK_TOLERANCE,
-        "it cannot be played while it loads": found.faststart,
-        f"its loudness is {loudness.integrated:.1f} LUFS": abs(loudness.integrated - TARGET) <= TOLERANCE,
-        f"its true peak is {loudness.true_peak:.1f} dBTP": loudness.true_peak <= PEAK_LIMIT,
-    }
-    return next((problem for problem, holds in checks.items() if not holds), None)
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from typing import Final
 
 from tabario.formats import FrameSize
 
-_SQUARES: Final = (1440, 2160)
-"""Sides in pixels. At two pixels a frame a zoom runs at 4.2 or 2.8 % a second; the small one is drawn faster."""
+_SQUARES: Final = (1440, 1920, 2160)
+"""Sides in pixels. At two pixels a frame a zoom runs at 4.2, 3.1 or 2.8 % a second; the small ones are drawn faster."""
 
 _REACH: Final = 9
 """A movement turns back after a ninth of the square's side in frames. The window's side is then 7/9, which is sharp."""
@@ -54,13 +54,15 @@ def choose_motion(index: int) -> Motion:
 class Window:
     """The part of a square that is seen: its side and left upper corner as ffmpeg expressions of the frame number `on`.
 
-    `square` is the side of the square in pixels.
+    `square` is the side of the square in pixels. The window's side is even; its corner is even in every frame,
+    or odd in every other one: `parities` has them in the order in which they repeat.
     """
 
     square: int
     side: str
     x: str
     y: str
+    parities: tuple[int, ...] = (0,)
 
 
 def window(motion: Motion, frame: FrameSize, *, length: int, first: int = 0) -> Window:
@@ -73,12 +75,12 @@ def window(motion: Motion, frame: FrameSize, *, length: int, first: int = 0) -> 
     now = f"(on+{first})"
     forth, back = _swing(now, reach), _swing(f"({length - 1}-{now})", reach)
     way = 2 * min(length - 1, reach)
-    still, pan = str(way // 2), str(square - way)
+    still, pan = str(way // 4 * 2), str(square - way)
     match motion:
         case Motion.ZOOM_IN:
-            return Window(square, f"{square}-2*{forth}", forth, forth)
+            return Window(square, f"{square}-2*{forth}", forth, forth, _alternating(first))
         case Motion.ZOOM_OUT:
-            return Window(square, f"{square}-2*{back}", back, back)
+            return Window(square, f"{square}-2*{back}", back, back, _alternating(length - 1 - first))
         case Motion.PAN_RIGHT:
             return Window(square, pan, f"2*{forth}", still)
         case Motion.PAN_LEFT:
@@ -95,6 +97,11 @@ def _choose_square(frame: FrameSize, length: int) -> int:
     return next(fitting, _SQUARES[-1])
 
 
+def _alternating(start: int) -> tuple[int, int]:
+    """Whether a count that goes up or down by one is odd, now and next."""
+    return start % 2, (start + 1) % 2
+
+
 def _swing(frame: str, reach: int) -> str:
     """Counts 0, 1, ... reach and back again."""
     return f"({reach}-abs(mod({frame},{2 * reach})-{reach}))"
@@ -106,22 +113,50 @@ def moving_planes(  # noqa: PLR0913 - what a filter graph is made of
     """Filters from picture `source` to three gray planes `[{name}y]`, `[{name}u]`, `[{name}v]` of `frames` frames.
 
     Colours become bt709, limited range. The planes travel alone because zoompan would round the window to even pixels
-    for 4:2:0, and because cross-fading them needs no conversion. Colour comes from a square of full size too: on half
-    of it every other window falls between pixels, and six test pictures drawn so made files 25 to 42 % larger.
+    for 4:2:0, and because cross-fading them needs no conversion.
     """
     split = "".join(f"[{name}{plane}0]" for plane in _PLANES)
+    stretched = view.square + 2  # room for chroma from odd pixels; the edge is cut off again
     still = (
-        f"{source}scale={view.square}:{view.square}:flags=bicubic:out_color_matrix=bt709:out_range=tv,"
+        f"{source}scale={stretched}:{stretched}:flags=bicubic:out_color_matrix=bt709:out_range=tv,"
         f"format=yuv444p,extractplanes=y+u+v{split}"
     )
-    # zoompan cuts off decimals: 0.01 more than the side keeps it from losing a pixel.
-    zoom = f"z='{view.square}/({view.side}+0.01)':x='{view.x}':y='{view.y}':d={frames}:fps={fps}"
-    chroma = FrameSize(size.width // 2, size.height // 2)
-    moves = [
-        f"[{name}{plane}0]zoompan={zoom}:s={area.width}x{area.height}[{name}{plane}]"
-        for plane, area in zip(_PLANES, (size, chroma, chroma), strict=True)
+    light = f"[{name}y0]{_crop(view, 0)},{_zoom(view, 1, frames)}:s={size.width}x{size.height}:fps={fps}[{name}y]"
+    colours = [
+        _moving_colour(f"{name}{plane}", view, frames=frames, size=f"{size.width // 2}x{size.height // 2}", fps=fps)
+        for plane in _PLANES[1:]
     ]
-    return ";".join((still, *moves))
+    return ";".join((still, light, *colours))
+
+
+def _moving_colour(plane: str, view: Window, *, frames: int, size: str, fps: int) -> str:
+    """The same for a chroma plane, drawn from squares of half the side at half the price.
+
+    On them an odd window would fall between pixels, and the colours would tremble. So there is one that begins at an
+    even pixel and, where needed, one that begins at an odd pixel; the frames take them in turn.
+    """
+    halves = [
+        f"{_crop(view, parity)},scale={view.square // 2}:{view.square // 2}:flags=area" for parity in view.parities
+    ]
+    if len(halves) == 1:
+        return f"[{plane}0]{halves[0]},{_zoom(view, 2, frames)}:s={size}:fps={fps}[{plane}]"
+    turns = f"loop=loop=-1:size=2,{_zoom(view, 2, 1)}:s={size}:fps={fps},trim=end_frame={frames}"
+    return (
+        f"[{plane}0]split[{plane}a][{plane}b];"
+        f"[{plane}a]{halves[0]}[{plane}c];[{plane}b]{halves[1]}[{plane}d];"
+        f"[{plane}c][{plane}d]concat,{turns}[{plane}]"
+    )
+
+
+def _crop(view: Window, offset: int) -> str:
+    return f"crop={view.square}:{view.square}:{offset}:{offset}"
+
+
+def _zoom(view: Window, divisor: int, repeat: int) -> str:
+    """The window on a square `divisor` times smaller."""
+    side, x, y = (f"({value})/{divisor}" for value in (view.side, view.x, view.y))
+    # zoompan cuts off decimals: 0.01 more than the side keeps it from losing a pixel.
+    return f"zoompan=z='{view.square // divisor}/({side}+0.01)':x='floor({x})':y='floor({y})':d={repeat}"
 
 
 def joined_planes(first: str, second: str | None, *, fade: float) -> str:

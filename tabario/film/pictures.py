@@ -15,7 +15,7 @@ from tabario.formats import FrameSize
 BLACK_BELOW: Final = 8
 """Of 255. A broken decode gives plain zeros; a night scene has lights or at least noise well above this."""
 
-_UNREADABLE: Final = (
+UNREADABLE: Final = (
     OSError,  # unknown format or truncated
     SyntaxError,  # Pillow's word for a broken chunk
     ValueError,
@@ -24,6 +24,7 @@ _UNREADABLE: Final = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
+"""What Pillow raises for a picture that is none."""
 
 
 def check_picture(data: bytes, size: FrameSize, *, black: bool = False) -> None:
@@ -38,7 +39,7 @@ def check_picture(data: bytes, size: FrameSize, *, black: bool = False) -> None:
         with _opened(data) as image:
             _check_size(image, size)
             brightest = ImageStat.Stat(image.convert("L")).extrema[0][1]
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ImageFailed("ComfyUI delivered a picture that is broken or cut short.") from error
     if brightest < BLACK_BELOW and not black:
         raise ImageFailed("ComfyUI delivered a black picture; its model may have failed to decode it.")

@@ -11,6 +11,9 @@ from tabario.errors import MergeFailed
 from tabario.film.stills import Still
 
 FPS: Final = 30
+GROUP_FRAMES: Final = 2 * FPS
+"""Frames from one key frame to the next at most: a player can seek to every second second."""
+
 _HALF_FADE: Final = 4  # frames on each side of a cut
 
 

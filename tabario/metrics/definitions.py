@@ -11,6 +11,7 @@ from typing import Final
 
 from tabario import names
 from tabario.metrics.series import Counter, Gauge, Histogram, Label, Metric
+from tabario.settings import VoiceEngineName
 from tabario.styles import STYLES
 from tabario.tiers import Tier
 
@@ -97,6 +98,11 @@ TIER_LOOKUPS: Final = Counter(
     "video_orchestrator_tier_lookups_total",
     "Questions to the database for a user's tier.",
     labels=(Label("outcome", ("answered", "unavailable", "misconfigured")),),
+)
+VOICE_FALLBACKS: Final = Counter(
+    "video_orchestrator_voice_fallbacks_total",
+    "Scripts that another voice engine spoke because the chosen one could not.",
+    labels=(Label("engine", tuple(engine.value for engine in VoiceEngineName)),),
 )
 QUEUE_DRIFT: Final = Counter(
     "video_orchestrator_queue_drift_total",

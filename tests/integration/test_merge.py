@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import anyio
 import psutil
@@ -16,49 +16,11 @@ from PIL import Image, ImageChops
 from tabario.clients.ffmpeg import FFmpeg, read_file
 from tabario.clients.ffmpeg.audio import measure_loudness
 from tabario.errors import MergeFailed
-from tabario.film.merge import FilmFacts, merge_film
 from tabario.film.mp4 import read_mp4
 from tabario.film.stills import Still
-from tabario.formats import FrameSize
-from tabario.scenes import Word
+from tabario.formats import FrameSize, Resolution, VideoFormat, frame_size
 from tests.support.films import ffmpegs, grab_frame, hue_of, paint_still, record_voice, speak_evenly
-
-FRAME = FrameSize(480, 854)
-DURATION = 4.21
-SCENES = 3
-HOSTILE = ["Hello", r"{\pos(0,0)}there", "it's", "50%:", "50[a];", "fine"]
-
-
-async def ignore(_: float) -> None:
-    pass
-
-
-class Order(TypedDict, total=False):
-    """What a test may vary."""
-
-    ffmpeg: FFmpeg
-    words: list[Word]
-    stills: list[Still]
-    audio: Path
-    duration: float
-    frame: FrameSize
-    work_dir: Path
-    on_progress: Callable[[float], Awaitable[None]]
-
-
-async def make_film(directory: Path, **order: Unpack[Order]) -> FilmFacts:
-    duration, frame = order.get("duration", DURATION), order.get("frame", FRAME)
-    return await merge_film(
-        order.get("stills") or [paint_still(directory, i, SCENES, frame, duration) for i in range(SCENES)],
-        order.get("words", speak_evenly(HOSTILE, duration)),
-        order.get("audio") or record_voice(directory / "voice.wav", duration),
-        duration=duration,
-        frame=frame,
-        work_dir=order.get("work_dir", directory / "work"),
-        destination=directory / "film.mp4",
-        ffmpeg=order.get("ffmpeg") or FFmpeg.find(),
-        on_progress=order.get("on_progress", ignore),
-    )
+from tests.support.making import DURATION, FRAME, HOSTILE, SCENES, Order, make_film
 
 
 @pytest.mark.parametrize("binary", ffmpegs(), ids=["bundled", "system"][: len(ffmpegs())])
@@ -125,6 +87,16 @@ async def test_other_shapes_take_pictures_of_any_shape(tmp_path: Path, frame: Fr
     stills = [paint_still(tmp_path, i, 3, size, 1.0) for i, size in enumerate(pictures)]
     facts = await make_film(tmp_path, stills=stills, duration=1.0, frame=frame)
     assert (facts.width, facts.height, facts.frames) == (*frame, 30)
+
+
+@pytest.mark.parametrize("resolution", Resolution)
+@pytest.mark.parametrize("shape", VideoFormat)
+async def test_every_format_is_made_in_every_resolution(
+    tmp_path: Path, shape: VideoFormat, resolution: Resolution
+) -> None:
+    frame = frame_size(shape, resolution)
+    facts = await make_film(tmp_path, duration=0.5, frame=frame, stills=[paint_still(tmp_path, 0, 1, frame, 0.5)])
+    assert (facts.width, facts.height, facts.frames) == (*frame, 15)
 
 
 async def test_very_short_scenes_make_a_film(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tabario.clients.store import MediaStore, open_store
 from tabario.film.mp4 import read_mp4
 from tabario.jobs import Job, SceneChange
 from tabario.queue import JobQueue
-from tabario.records import JobRecord, JobRecords, Stage
+from tabario.records import Companion, JobRecord, JobRecords, Stage
 from tabario.settings import ComfyUISettings, Settings, VoiceEngineName, VoiceSettings
 from tests.support.comfyui import ComfyUIServer, comfyui_running
 from tests.support.jobs import new_job, settings_for
@@ -121,9 +121,12 @@ async def test_a_script_becomes_a_published_film(
     assert (facts.video.width, facts.video.height) == (480, 480)
     assert facts.duration == pytest.approx(record.film.duration)
     assert film.stat().st_size == record.film.byte_count
+    assert set(record.film.companions) == set(Companion)
+    for key in record.film.companions.values():
+        assert await store_of(settings).size(key) > 0
     assert await JobQueue(redis).depth() == 0
     assert await shown_artifacts(state) == {
-        f"{kind}-{job.job_id}" for kind in ("progress", "pictures", "film", "timings")
+        f"{kind}-{job.job_id}" for kind in ("progress", "pictures", "gate", "film", "timings")
     }
 
 

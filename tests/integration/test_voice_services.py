@@ -60,6 +60,35 @@ def settings(url: str | None, engine: VoiceEngineName = VoiceEngineName.OPENAI, 
     )
 
 
+async def test_the_next_engine_speaks_when_the_first_is_down(ffmpeg: FFmpeg, place: Path) -> None:
+    chosen = VoiceSettings(
+        engine=VoiceEngineName.OPENAI,
+        fallbacks=(VoiceEngineName.CLONE, VoiceEngineName.ESPEAK),
+        url=f"http://127.0.0.1:{free_port()}",
+    )
+    speech = await speak(chosen, ffmpeg, place, voice_id="a voice of the first engine")
+    assert speech.engine == "espeak"
+    assert speech.words is not None
+    assert file_names(place.parent) == ["voiceover.wav"]
+
+
+async def test_an_engine_that_speaks_is_not_replaced(ffmpeg: FFmpeg, place: Path, speech_file: bytes) -> None:
+    async with voice_service_running(Answer(speech_file)) as service:
+        chosen = VoiceSettings(
+            engine=VoiceEngineName.OPENAI, fallbacks=(VoiceEngineName.ESPEAK,), url=service.url, voice="a-voice"
+        )
+        speech = await speak(chosen, ffmpeg, place)
+    assert (speech.engine, speech.words) == (None, None)
+
+
+async def test_the_first_engines_reason_is_told_when_none_can_speak(ffmpeg: FFmpeg, place: Path) -> None:
+    async with voice_service_running(Answer(b"no", status=403)) as service:
+        chosen = VoiceSettings(engine=VoiceEngineName.OPENAI, fallbacks=(VoiceEngineName.CLONE,), url=service.url)
+        with pytest.raises(VoiceFailed, match="refused the key"):
+            await speak(chosen, ffmpeg, place)
+    assert file_names(place.parent) == []
+
+
 async def speak(
     chosen: VoiceSettings, ffmpeg: FFmpeg, place: Path, text: str = TEXT, voice_id: str | None = None
 ) -> Speech:

@@ -29,6 +29,9 @@ from tabario.clients.prefect import Run
 from tabario.clients.store import MediaStore
 from tabario.entitlements.cache import TierCache
 from tabario.entitlements.entitlement import Entitlements
+from tabario.film.fonts import Fonts
+from tabario.film.kit import FilmKit
+from tabario.film.music import MusicShelf
 from tabario.metrics.ledger import MetricsLedger
 from tabario.metrics.recorder import RedisRecorder
 from tabario.metrics.spool import Spool
@@ -143,6 +146,7 @@ async def front_door(
             records=records,
             views=views,
             films=films,
+            kit=FilmKit(Fonts([directory / "fonts"]), MusicShelf(directory / "music")),
             gate=gate,
             slots=settings.slots,
         )

@@ -23,7 +23,7 @@ from tabario.metrics.definitions import (
     SUBMISSIONS_REJECTED,
 )
 from tabario.metrics.series import Observation
-from tabario.records import Film, JobFailure, JobRecord, Stage
+from tabario.records import Companion, Film, JobFailure, JobRecord, Stage
 from tabario.tiers import Tier
 from tests.support.front_door import FrontDoor, front_door
 from tests.support.runs import new_run
@@ -64,7 +64,19 @@ async def started(door: FrontDoor, client: httpx.AsyncClient, **changes: str) ->
 async def filmed(door: FrontDoor, client: httpx.AsyncClient) -> Run:
     run = await started(door, client)
     await door.films.put_bytes("runs/abc/film.mp4", FILM)
-    film = Film(film_key="runs/abc/film.mp4", byte_count=len(FILM), duration=3.5, width=720, height=1280, scenes=2)
+    companions = {}
+    for name in Companion:
+        companions[name] = f"runs/abc/{name}"
+        await door.films.put_bytes(companions[name], f"the {name}".encode())
+    film = Film(
+        film_key="runs/abc/film.mp4",
+        byte_count=len(FILM),
+        duration=3.5,
+        width=720,
+        height=1280,
+        scenes=2,
+        companions=companions,
+    )
     await door.records.write(JobRecord(job_id=run.job.job_id, stage=Stage.DONE, progress=1.0, film=film))
     return door.prefect.move(run, RunState.COMPLETED)
 
@@ -228,6 +240,9 @@ async def test_status_of_a_finished_job_points_to_the_film(door: FrontDoor, clie
     film = (await client.get("/orchestrate/status/lisbon")).json()["film"]
     assert film == {
         "url": "https://films.example/orchestrate/video/lisbon",
+        "poster_url": "https://films.example/orchestrate/video/lisbon/poster.jpg",
+        "srt_url": "https://films.example/orchestrate/video/lisbon/subtitles.srt",
+        "vtt_url": "https://films.example/orchestrate/video/lisbon/subtitles.vtt",
         "duration": 3.5,
         "bytes": len(FILM),
         "width": 720,
@@ -319,6 +334,49 @@ async def test_head_tells_the_size_without_the_film(door: FrontDoor, client: htt
     await filmed(door, client)
     reply = await client.head("/orchestrate/video/lisbon")
     assert (reply.status_code, reply.headers["content-length"], reply.content) == (200, "1024", b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("poster.jpg", "image/jpeg"),
+        ("subtitles.srt", "application/x-subrip"),
+        ("subtitles.vtt", "text/vtt; charset=utf-8"),
+    ],
+)
+async def test_files_that_go_with_the_film_are_sent_to_its_owner_only(
+    door: FrontDoor, client: httpx.AsyncClient, stranger: httpx.AsyncClient, name: str, kind: str
+) -> None:
+    await filmed(door, client)
+    reply = await client.get(f"/orchestrate/video/lisbon/{name}")
+    assert (reply.status_code, reply.headers["content-type"], reply.text) == (200, kind, f"the {name}")
+    assert (await stranger.get(f"/orchestrate/video/lisbon/{name}")).status_code == 404
+
+
+async def test_a_job_without_a_film_has_no_files_and_other_names_are_refused(
+    door: FrontDoor, client: httpx.AsyncClient
+) -> None:
+    await started(door, client)
+    assert (await client.get("/orchestrate/video/lisbon/poster.jpg")).status_code == 404
+    assert (await client.get("/orchestrate/video/lisbon/film.part")).status_code == 422
+
+
+async def test_a_script_that_no_font_can_show_is_refused(client: httpx.AsyncClient) -> None:
+    reply = await start(client, script="Trams are called 電車 there.")
+    assert reply.status_code == 422
+    [problem] = reply.json()["errors"]
+    assert problem["field"] == "script"
+    assert "U+8ECA" in problem["message"]
+    assert "fonts-noto-cjk" in problem["message"]
+
+
+async def test_music_that_is_not_there_is_refused(tmp_path: Path, client: httpx.AsyncClient) -> None:
+    reply = await start(client, music="waltz")
+    assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, "music")
+    (tmp_path / "music").mkdir()
+    (tmp_path / "music" / "waltz.flac").write_bytes(b"")
+    assert (await start(client, music="tango")).json()["errors"][0]["message"].endswith("use one of: waltz.")
+    assert (await start(client, music="waltz")).status_code == 202
 
 
 async def test_film_of_a_running_job_is_not_ready(door: FrontDoor, client: httpx.AsyncClient) -> None:

@@ -9,11 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tabario.film.subtitles import MAX_CHARACTERS, MAX_WORDS, group_words, plain_text, srt_text, vtt_text, write_ass
+from tabario.film.burning import Typesetting, write_ass
+from tabario.film.fonts import Fonts
+from tabario.film.subtitles import MAX_CHARACTERS, MAX_WORDS, group_words, plain_text, srt_text, vtt_text
 from tabario.formats import FrameSize
 from tabario.scenes import Word
+from tabario.styles.subtitles import DEFAULT_SUBTITLE_STYLE, SUBTITLE_STYLES
 from tests.support.films import speak_evenly
 
+SETTING = Typesetting(Fonts(), SUBTITLE_STYLES[DEFAULT_SUBTITLE_STYLE], "en")
 PORTRAIT = FrameSize(720, 1280)
 HOSTILE = r"{\b1}{\p1}m 0 0 l 9 9{\p0} \N \h {\pos(0,0)} Dialogue: 0,0:00:00.00,0:00:09.00"
 OVERRIDES_PER_EVENT = 3  # the size, the highlight and its end
@@ -21,13 +25,19 @@ OVERRIDES_PER_EVENT = 3  # the size, the highlight and its end
 texts = st.text(st.characters() | st.sampled_from("{}\\\n\r,;<>&\u2028\u202e\U0001f419"), max_size=30)
 
 
+def in_roboto(text: str) -> str:
+    lacking = SETTING.fonts.latin.lacks(text)
+    return "".join(char for char in text if char not in lacking)
+
+
 def events(words: list[Word], path: Path, frame: FrameSize = PORTRAIT) -> list[pysubs2.SSAEvent]:
-    write_ass(words, frame, path)
+    write_ass(words, frame, SETTING, path)
     return pysubs2.SSAFile.load(str(path)).events
 
 
 @given(st.lists(texts, min_size=1, max_size=8))
 def test_no_text_adds_events_or_overrides(tmp_path_factory: pytest.TempPathFactory, spoken: list[str]) -> None:
+    spoken = [in_roboto(text) for text in spoken]
     path = tmp_path_factory.getbasetemp() / "fuzzed.ass"
     words = speak_evenly(spoken, 4.0)
     found = events(words, path)
@@ -92,7 +102,7 @@ def test_a_word_too_long_for_the_line_is_set_smaller(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("frame", [FrameSize(480, 854), FrameSize(720, 1280), FrameSize(1080, 1920)])
 def test_portrait_text_keeps_clear_of_the_platforms_controls(tmp_path: Path, frame: FrameSize) -> None:
-    write_ass(speak_evenly(["a"], 1.0), frame, tmp_path / "words.ass")
+    write_ass(speak_evenly(["a"], 1.0), frame, SETTING, tmp_path / "words.ass")
     (style,) = pysubs2.SSAFile.load(str(tmp_path / "words.ass")).styles.values()
     assert style.marginv >= 0.35 * frame.height
     assert style.marginr >= 0.17 * frame.width

@@ -45,10 +45,11 @@ async def decode_audio(ffmpeg: FFmpeg, source: Path, destination: Path, *, chann
     return await anyio.to_thread.run_sync(_duration, destination)
 
 
-async def measure_loudness(ffmpeg: FFmpeg, source: Path) -> Loudness:
-    """Measures the first audio track of a file. Raises MergeFailed when it cannot be read."""
+async def measure_loudness(ffmpeg: FFmpeg, source: Path, *, after: str = "anull") -> Loudness:
+    """Measures the first audio track of a file, as the filters `after` leave it. Raises MergeFailed."""
+    measure = f"{after},ebur128=peak=true:framelog=verbose"
     said = await ffmpeg.run(
-        [*read_file(source), "-map", "0:a:0", "-af", "ebur128=peak=true:framelog=verbose", "-f", "null", "-"],
+        [*read_file(source), "-map", "0:a:0", "-af", measure, "-f", "null", "-"],
         log_level="info",
     )
     return read_loudness(said)

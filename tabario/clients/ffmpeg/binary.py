@@ -94,6 +94,16 @@ class FFmpeg:
             raise MergeFailed(explain(said))
         return said
 
+    async def can(self, args: Sequence[str], *, timeout: float) -> bool:  # noqa: ASYNC109 - as above
+        """Whether ffmpeg ends well with `args` within `timeout` seconds: to find out what this machine can do."""
+        command = [str(self.binary), *_QUIET, "-loglevel", "quiet", *args]
+        with anyio.move_on_after(timeout):
+            code, _ = await _run_to_end(
+                command, cwd=None, on_progress=None, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, environment={}
+            )
+            return code == 0
+        return False
+
 
 def explain(said: str) -> str:
     """A sentence fit for callers about why ffmpeg failed, from what it said on standard error."""

@@ -1,9 +1,9 @@
-"""Opens the voice engine that the settings name."""
+"""Opens the voice engines that the settings name."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import httpx
@@ -11,6 +11,7 @@ import httpx
 from tabario.clients.ffmpeg import FFmpeg
 from tabario.clients.voice.clone import CloneEngine
 from tabario.clients.voice.espeak import EspeakEngine
+from tabario.clients.voice.fallback import FallbackEngine
 from tabario.clients.voice.http import VoiceService
 from tabario.clients.voice.openai import OpenAIEngine
 from tabario.clients.voice.speech import VoiceEngine
@@ -22,24 +23,34 @@ _CONNECT_SECONDS: Final = 10.0
 
 @asynccontextmanager
 async def open_voice(settings: VoiceSettings, ffmpeg: FFmpeg) -> AsyncIterator[VoiceEngine]:
-    """The configured engine, for as long as the block runs. Raises ConfigurationError when a setting is missing."""
-    if settings.engine is VoiceEngineName.ESPEAK:
+    """The configured engine, backed by its fallbacks, for as long as the block runs.
+
+    Raises ConfigurationError when a setting is missing.
+    """
+    async with AsyncExitStack() as stack:
+        names = dict.fromkeys((settings.engine, *settings.fallbacks))
+        first, *others = [await stack.enter_async_context(_open_engine(name, settings, ffmpeg)) for name in names]
+        yield FallbackEngine(first, others) if others else first
+
+
+@asynccontextmanager
+async def _open_engine(name: VoiceEngineName, settings: VoiceSettings, ffmpeg: FFmpeg) -> AsyncIterator[VoiceEngine]:
+    if name is VoiceEngineName.ESPEAK:
         yield EspeakEngine(ffmpeg)
         return
-    async with _open_client(settings) as client:
+    async with _open_client(name, settings) as client:
         service = VoiceService(client, timeout=settings.timeout)
-        match settings.engine:
+        match name:
             case VoiceEngineName.OPENAI:
                 yield OpenAIEngine(service, ffmpeg, model=settings.model, voice=settings.voice)
             case VoiceEngineName.CLONE:
                 yield CloneEngine(service, ffmpeg)
 
 
-def _open_client(settings: VoiceSettings) -> httpx.AsyncClient:
+def _open_client(name: VoiceEngineName, settings: VoiceSettings) -> httpx.AsyncClient:
     if not settings.url:
         raise ConfigurationError(
-            f"Set TABARIO_VOICE_URL to the address of the voice service: the voice engine {settings.engine.value!r} "
-            "needs one."
+            f"Set TABARIO_VOICE_URL to the address of the voice service: the voice engine {name.value!r} needs one."
         )
     key = settings.api_key.get_secret_value() if settings.api_key else None
     return httpx.AsyncClient(

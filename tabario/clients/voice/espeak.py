@@ -23,7 +23,7 @@ from tabario.errors import VoiceFailed
 logger = logging.getLogger(__name__)
 
 _COMMAND: Final = (sys.executable, "-m", "tabario.embedded.espeak")
-_VOICES: Final = {"en": "en-us", "pt": "pt-br"}  # where the language's own code would choose another accent
+_VOICES: Final = {"en": "en-us", "pt": "pt-br", "zh": "cmn"}  # where eSpeak has another name, or accent, for it
 _VARIANT: Final = "max"  # a fuller voice than the plain one
 _VOICE_ID: Final = re.compile(r"(?P<voice>[a-z0-9-]{2,32})(?:\+(?P<variant>[A-Za-z0-9_-]{1,32}))?", re.ASCII)
 _SPEED: Final = 160  # words per minute

@@ -11,10 +11,14 @@ from tabario.scenes import Word
 
 @dataclass(frozen=True)
 class Speech:
-    """A spoken text: its length in seconds, and when each word is said where the engine knows it."""
+    """A spoken text: its length in seconds, and when each word is said where the engine knows it.
+
+    `engine` names the one that spoke when it was not the one that was asked.
+    """
 
     duration: float
     words: tuple[Word, ...] | None = None
+    engine: str | None = None
 
 
 class VoiceEngine(Protocol):

@@ -1,0 +1,1 @@
+"""The way of others, run in an environment of its own."""
