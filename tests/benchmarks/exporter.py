@@ -25,7 +25,7 @@ from tests.benchmarks.history import Past, prefect_with
 LITTLE: Final = Past(runs=100, users=10)
 MUCH: Final = Past(runs=20_000, users=2_000)
 ROUNDS: Final = 5
-POLLS: Final = 5  # in a round
+POLLS: Final = 15  # in a round
 PAGE: Final = 200
 
 
