@@ -38,6 +38,10 @@ from tabario.slots.admission import Admission
 from tabario.slots.gate import Gate
 from tabario.slots.keeper import Keeper
 from tabario.tokens.verifier import TokenVerifier
+from tabario.webhooks.announcements import Announcements
+from tabario.webhooks.courier import Courier
+from tabario.webhooks.endpoint import endpoint_of
+from tabario.webhooks.outbox import Outbox
 
 REDIS_SECONDS: Final = 5.0
 
@@ -74,15 +78,18 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         records, queue, changes = JobRecords(redis), JobQueue(redis), JobChanges(redis)
         views, feed = RunViews(records, public_url=settings.api.public_url), Feed(changes)
         outcomes = Outcomes(queue=queue, records=records, recorder=recorder)
+        endpoint = endpoint_of(settings.webhook, settings.core.environment)
+        announcements = Announcements(Outbox(redis), records, public_url=settings.api.public_url)
         keeper = Keeper(
             prefect,
             redis,
             settings.slots,
             hints=partial(watch_endings, settings.prefect),
-            on_ended=[outcomes.note],
+            on_ended=[outcomes.note, *([announcements.note] if endpoint else [])],
             on_pass=Passes(QueueAudit(queue, recorder), recorder).note,
         )
-        await stack.enter_async_context(_running(partial(keep, keeper.run), feed.run))
+        couriers = [Courier(redis, endpoint, recorder).run] if endpoint else []
+        await stack.enter_async_context(_running(partial(keep, keeper.run), feed.run, *couriers))
         submission = Submission(
             admission=Admission(prefect.leases, redis, settings.slots),
             runs=prefect,

@@ -58,6 +58,7 @@ async def paint_pictures(studio: Studio, scenes: Sequence[Scene]) -> tuple[Scene
         pictures = await all_or_first_error(paint, scenes)
         taken = TOTAL_IMAGES_GENERATION_SECONDS.observe(time.monotonic() - began)
         await studio.progress.recorder.record(f"{studio.job.job_id}:{flow_run.run_count}:images", taken)
+        studio.progress.painted(pictures)
     await show_gallery(studio.job.job_id, scenes, pictures, studio.store)
     return pictures
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -24,6 +24,7 @@ from tabario.logs import logging_about
 from tabario.metrics.recorder import Recorder
 from tabario.queue import JobQueue
 from tabario.records import Film, JobRecord, JobRecords, Stage
+from tabario.scenes import ScenePicture, Voiceover
 
 SMALLEST_STEP: Final = 0.01  # of a stage: the merge reports several times a second
 
@@ -74,6 +75,15 @@ class Progress:
         """The plan is known: how many pictures, and how long the film."""
         self._film_seconds = film_seconds
         self._record = self._record.model_copy(update={"scenes_total": scenes})
+
+    def spoken(self, voiceover: Voiceover) -> None:
+        """The voiceover is in the store."""
+        self._record = self._record.model_copy(update={"voiceover_key": voiceover.audio_key})
+
+    def painted(self, pictures: Sequence[ScenePicture]) -> None:
+        """All pictures are in the store."""
+        keys = tuple(picture.image_key for picture in pictures)
+        self._record = self._record.model_copy(update={"image_keys": keys})
 
     async def picture_done(self, *, cached: bool) -> None:
         """One more picture is there."""

@@ -24,7 +24,9 @@ from tabario.waveform import Waveform
 async def speak(studio: Studio) -> Voiceover:
     """The spoken script and the time of each of its words."""
     async with studio.progress.stage(Stage.VOICEOVER, "Speaking the script."):
-        return await result_of(voiceover(studio))
+        spoken = await result_of(voiceover(studio))
+        studio.progress.spoken(spoken)
+        return spoken
 
 
 @task(name="voiceover", task_run_name="voiceover", **options(Stage.VOICEOVER))

@@ -73,6 +73,8 @@ class JobRecord(BaseModel):
     stage_seconds: dict[Stage, float] = Field(default_factory=dict)
     failure: JobFailure | None = None
     film: Film | None = None
+    voiceover_key: str | None = None
+    image_keys: tuple[str, ...] = ()
     updated_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
 
     @property

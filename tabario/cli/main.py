@@ -11,10 +11,12 @@ from uuid import uuid4
 import typer
 from rich.console import Console
 
+from tabario.cli.webhooks import app as webhooks
 from tabario.embedded.stack import Stack
 from tabario.embedded.state import StackDirectory
 from tabario.errors import TabarioError
-from tabario.settings import ApiSettings, CoreSettings, EmbeddedSettings, MetricsSettings, Settings, read_group
+from tabario.settings import ApiSettings, CoreSettings, EmbeddedSettings, MetricsSettings, Settings
+from tabario.settings_source import read_group
 from tabario.tiers import Tier
 
 app = typer.Typer(
@@ -23,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(webhooks, name="webhooks")
 _console = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
 
@@ -113,6 +116,14 @@ def servers(
     from tabario.cli.servers import show_servers
 
     _console.print(asyncio.run(show_servers(Settings.from_environment(), drain=drain or (), refill=refill or ())))
+
+
+@app.command(name="exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
+def execute(command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")]) -> None:
+    """Run a command with its secrets read from files: NAME_FILE becomes NAME."""
+    from tabario.cli.execution import replace_process
+
+    replace_process(command)
 
 
 @app.command()

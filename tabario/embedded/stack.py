@@ -114,7 +114,7 @@ class Stack:
         """Registers blocks, work pool, queues and deployments; safe to repeat."""
         process = await spawn(
             [sys.executable, "-m", "tabario.cli", "deploy"],
-            environment=child_environment(self.mark, self._environment()),
+            environment=child_environment(self.mark, self.environment()),
             log=self._directory.log("deploy"),
             cwd=self._directory.root,
         )
@@ -133,7 +133,7 @@ class Stack:
             exporter_url=f"http://{LOOPBACK}:{self._ports.exporter}",
         )
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """What the project's own processes are told, the same for all."""
         root = self._directory.root
         return {
@@ -206,7 +206,7 @@ class Stack:
         )
 
     def _own_services(self) -> list[Service]:
-        environment = self._environment()
+        environment = self.environment()
         worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", names.WORK_POOL, "--type", "process"]
         habits = {
             "PREFECT_WORKER_QUERY_SECONDS": WORKER_QUERY_SECONDS,
