@@ -380,7 +380,6 @@ class TracingSettings(Group):
     )
 
 
-class EmbeddedSettings(BaseSettings):
 class EmbeddedSettings(Group):
     """The stack of `tabario up`."""
 

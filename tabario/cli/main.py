@@ -94,17 +94,24 @@ def status(
 
 
 @app.command()
-def deploy() -> None:
+def deploy(
+    *,
+    diff: Annotated[bool, typer.Option("--diff", help="Only show what would change; exit code 2 if any.")] = False,
+) -> None:
     """Register blocks, work pool, work queues and deployments with Prefect, unless ComfyUI lacks what they need."""
+    from tabario.cli.deployment import Outcome
     from tabario.cli.deployment import deploy as register
     from tabario.cli.servers import approve_servers
 
-    async def approve_and_register(settings: Settings) -> list[str]:
-        checks = await approve_servers(settings.comfyui)
-        return [str(line) for line in (*checks, *await register(settings))]
-
-    for line in asyncio.run(approve_and_register(Settings.from_environment())):
-        _console.print(line)
+    settings = Settings.from_environment()
+    if not diff:
+        for check in asyncio.run(approve_servers(settings.comfyui)):
+            _console.print(str(check))
+    changes = asyncio.run(register(settings, write=not diff))
+    for change in changes:
+        _console.print(str(change), markup=False)
+    if diff and any(change.outcome is not Outcome.UNCHANGED for change in changes):
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -116,6 +123,15 @@ def servers(
     from tabario.cli.servers import show_servers
 
     _console.print(asyncio.run(show_servers(Settings.from_environment(), drain=drain or (), refill=refill or ())))
+
+
+@app.command()
+def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Examine the deployment, and say how to mend what is wrong; exit code 1 if anything must be mended."""
+    from tabario.cli.doctor import examine_deployment
+
+    if not asyncio.run(examine_deployment(_console, as_json=as_json)):
+        raise typer.Exit(1)
 
 
 @app.command(name="exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from tabario import names
+from tabario.doctor.prefect import require_durable_leases
 from tabario.embedded.prefect import prefect_server_command, prefect_server_environment
 from tabario.embedded.processes import child_environment, end_marked, spawn
 from tabario.embedded.redis import find_redis_server, redis_command
@@ -25,7 +26,7 @@ from tabario.embedded.state import RunningStack, StackDirectory
 from tabario.embedded.supervisor import Listener, Service, ServiceDidNotStart, Supervisor
 from tabario.errors import ConfigurationError
 from tabario.logs import PREFECT_LOGGING, PREFECT_LOGGING_VARIABLE
-from tabario.settings import ApiSettings, EmbeddedSettings, MetricsSettings
+from tabario.settings import ApiSettings, EmbeddedSettings, MetricsSettings, PrefectSettings
 
 LOOPBACK: Final = "127.0.0.1"
 DEPLOY_TIMEOUT: Final = 120.0
@@ -103,6 +104,7 @@ class Stack:
     async def _start(self, supervisor: Supervisor) -> None:
         await supervisor.start(self._redis())
         await asyncio.gather(supervisor.start(self._prefect()), supervisor.start(self._comfyui()))
+        await require_durable_leases(PrefectSettings(url=self.environment()["PREFECT_API_URL"]))
         await self._deploy()
         await asyncio.gather(*(supervisor.start(service) for service in self._own_services()))
 

@@ -17,7 +17,7 @@ from blocks.loading import load
 from tabario import names
 from tabario.cli.deployment import Outcome, deploy, deployment
 from tabario.errors import ConfigurationError
-from tabario.settings import ComfyUISettings, Settings
+from tabario.settings import ComfyUISettings, Settings, VoiceSettings
 from tabario.tiers import Tier
 from tests.support.jobs import new_job, settings_for
 from tests.support.servers import PrefectServer, RedisServer
@@ -62,6 +62,22 @@ async def test_a_changed_setting_reaches_its_block(settings: Settings) -> None:
     assert changes.pop("tabario-comfyui/tabario") is Outcome.UPDATED
     assert set(changes.values()) == {Outcome.UNCHANGED}
     assert (await load(ComfyUI, names.COMFYUI_BLOCK)).url == "http://127.0.0.1:9999"
+
+
+async def test_a_difference_is_shown_and_not_written_when_that_is_asked(settings: Settings) -> None:
+    await deploy(settings)
+    voice = VoiceSettings.model_validate({"engine": "openai", "url": "https://voice.example", "api_key": "sk-secret"})
+    changed = settings.model_copy(
+        update={"prefect": settings.prefect.model_copy(update={"pool_limit": 3}), "voice": voice}
+    )
+
+    shown = "\n".join(str(change) for change in await deploy(changed, write=False))
+
+    assert "work pool tabario: updated\n    concurrency_limit: 8 -> 3" in shown
+    assert "    engine: espeak -> openai" in shown
+    assert "    api_key: None -> (a secret)" in shown
+    assert "sk-secret" not in shown
+    assert {change.outcome for change in await deploy(settings)} == {Outcome.UNCHANGED}
 
 
 async def test_two_deployments_at_once_end_in_the_same_place(settings: Settings) -> None:

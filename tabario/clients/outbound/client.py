@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio
 import certifi
@@ -19,6 +19,9 @@ from tabario.errors import RetryLater
 
 ANSWER_BYTES: Final = 64 * 1024
 LONGEST_WAIT_SECONDS: Final = 24 * 3600
+DEFAULT_PORTS: Final = {b"http": 80, b"https": 443}
+
+T = TypeVar("T")
 
 
 class NoAnswer(RetryLater):
@@ -61,10 +64,17 @@ class OutboundClient:
 
         Raises ValueError for a URL against the rules, AddressRefused, and NoAnswer.
         """
+        return await self._limited(url, lambda: self._post(url, body, headers))
+
+    async def connect(self, url: str) -> None:
+        """Connects, and sends nothing. Raises as `post` does."""
+        await self._limited(url, lambda: self._connect(httpcore.URL(url)))
+
+    async def _limited(self, url: str, act: Callable[[], Awaitable[T]]) -> T:
         self._rules.check_url(url)
         try:
             with anyio.fail_after(self._seconds):
-                return await self._post(url, body, headers)
+                return await act()
         except (TimeoutError, httpcore.TimeoutException):
             raise NoAnswer("The host did not answer in time.", reason="timeout") from None
         except httpcore.NetworkError as error:
@@ -73,6 +83,15 @@ class OutboundClient:
             raise NoAnswer("The host's certificate is not valid.", reason="connect") from None
         except httpcore.ProtocolError:
             raise NoAnswer("The host does not speak HTTP.", reason="protocol") from None
+
+    async def _connect(self, url: httpcore.URL) -> None:
+        host, port = url.host.decode(), url.port or DEFAULT_PORTS[url.scheme]
+        stream = await self._network.connect_tcp(host, port)
+        try:
+            if url.scheme == b"https":
+                stream = await stream.start_tls(self._trust, server_hostname=host)
+        finally:
+            await stream.aclose()
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         async with (
