@@ -10,6 +10,8 @@ from tabario.tiers import Tier
 
 FLOW: Final = "generate-video"
 DEPLOYMENT: Final = "production"
+PRUNE_FLOW: Final = "prune-media"
+PRUNE_DEPLOYMENT: Final = "daily"
 DEPLOYMENT_PATH: Final = f"{FLOW}/{DEPLOYMENT}"
 WORK_POOL: Final = "tabario"
 WORK_QUEUES: Final[dict[Tier, str]] = {Tier.PREMIUM: "premium", Tier.STANDARD: "standard"}

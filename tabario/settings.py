@@ -159,7 +159,34 @@ class MediaSettings(Group):
     model_config = _group(env_prefix="TABARIO_MEDIA_")
 
     root: Path = Field(default=Path(".tabario/media"), description="directory of finished films and kept parts")
+    bucket: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*$",
+        description="S3-compatible bucket, with a prefix if you like, in place of the directory",
+    )
+    endpoint: str | None = Field(
+        default=None, pattern=r"^https?://", description="address of the S3 service; Amazon's own when absent"
+    )
+    region: str = Field(default="us-east-1", description="region of the bucket")
+    access_key: SecretStr | None = Field(default=None, description="access key id of the bucket")
+    secret_key: SecretStr | None = Field(
+        default=None, validate_default=True, description="secret access key of the bucket"
+    )
+    keep_films_days: float = Field(
+        default=7, ge=1, description="days that films are kept; what is known of a job lives for 7"
+    )
+    keep_parts_days: float = Field(
+        default=7, ge=1, description="days that voiceovers and pictures are kept for use in other jobs"
+    )
+    quota_gib: float = Field(default=20, gt=0, description="GiB of one user; beyond them the oldest files go")
     ffmpeg: Path | None = Field(default=None, description="an ffmpeg binary; else imageio-ffmpeg's own")
+
+    @field_validator("secret_key")
+    @classmethod
+    def _goes_with_access_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if "access_key" in info.data and (value is None) != (info.data["access_key"] is None):
+            raise ValueError("it goes with TABARIO_MEDIA_ACCESS_KEY; set both or neither")
+        return value
 
 
 class SlotSettings(Group):

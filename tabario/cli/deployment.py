@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
@@ -20,11 +21,14 @@ from prefect.types.entrypoint import EntrypointType
 
 import flows
 from blocks.registration import blocks_of
+from flows.prune import prune_media
 from flows.video import generate_video
 from tabario import names
 from tabario.cli.prefect_things import Difference, SavedBlock, SavedDeployment, SavedWorkPool, SavedWorkQueue, Thing
 from tabario.settings import PrefectSettings, Settings
 from tabario.tiers import Tier
+
+PRUNE_CRON: Final = "17 3 * * *"  # UTC
 
 
 class Outcome(StrEnum):
@@ -59,7 +63,8 @@ async def deploy(settings: Settings, *, write: bool = True) -> list[Change]:
                 *[SavedBlock(slug, block) for slug, block in blocks_of(settings).items()],
                 SavedWorkPool(client, settings.prefect.pool_limit),
                 *[SavedWorkQueue(client, tier) for tier in names.WORK_QUEUES],
-                SavedDeployment(client, deployment()),
+                SavedDeployment(client, deployment(), generate_video),
+                SavedDeployment(client, prune_deployment(), prune_media),
             ]
             return [await _bring_about(thing, write=write) for thing in things]
 
@@ -102,6 +107,21 @@ def deployment() -> RunnerDeployment:
         work_pool_name=names.WORK_POOL,
         work_queue_name=names.WORK_QUEUES[Tier.STANDARD],
         job_variables=job_variables(),
+    )
+
+
+def prune_deployment() -> RunnerDeployment:
+    """Makes room in the media store at night."""
+    return RunnerDeployment.from_flow(
+        prune_media,
+        name=names.PRUNE_DEPLOYMENT,
+        description="Removes films and parts that have had their time from the media store.",
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        enforce_parameter_schema=True,
+        work_pool_name=names.WORK_POOL,
+        work_queue_name=names.WORK_QUEUES[Tier.STANDARD],
+        job_variables=job_variables(),
+        cron=PRUNE_CRON,
     )
 
 

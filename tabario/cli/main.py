@@ -134,6 +134,16 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
         raise typer.Exit(1)
 
 
+@app.command()
+def prune(
+    *, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False
+) -> None:
+    """Remove films and parts from the media store that are too old, or more than a user may keep."""
+    from tabario.cli.prune import prune_store
+
+    _console.print(str(asyncio.run(prune_store(write=not dry_run))))
+
+
 @app.command(name="exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
 def execute(command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")]) -> None:
     """Run a command with its secrets read from files: NAME_FILE becomes NAME."""

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from prefect import Flow
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
@@ -15,7 +16,6 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 from pydantic import SecretStr
 
-from flows.video import generate_video
 from tabario import names
 from tabario.tiers import Tier
 
@@ -182,10 +182,11 @@ class SavedWorkQueue:
 
 @dataclass(frozen=True)
 class SavedDeployment:
-    """The deployment of the flow."""
+    """The deployment of a flow."""
 
     client: PrefectClient
     desired: RunnerDeployment
+    flow: Flow[..., Any]
     kind: str = "deployment"
 
     @property
@@ -199,7 +200,7 @@ class SavedDeployment:
             saved = await self.client.read_deployment_by_name(self.name)
         except ObjectNotFound:
             return None
-        schema = parameter_schema(generate_video).model_dump(exclude_unset=True)
+        schema = parameter_schema(self.flow).model_dump(exclude_unset=True)
         before, after = ({field: getattr(one, field) for field in _DEPLOYMENT_FIELDS} for one in (saved, self.desired))
         return _differences(
             {**before, "parameter_openapi_schema": saved.parameter_openapi_schema},

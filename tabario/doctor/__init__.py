@@ -1,1 +1,1 @@
-"""Examines a deployment part by part, and says how to mend each fault. Leaves no trace but a probe in the store."""
+"""Examines a deployment part by part, and says how to mend each fault. Leaves no trace."""

@@ -18,17 +18,20 @@ TOO_LITTLE: Final = 2 * 2**30
 
 
 async def check_store(settings: MediaSettings) -> list[Finding]:
-    """Writes a few bytes and reads them again."""
+    """Writes a few bytes, reads them again and removes them."""
     store = open_store(settings)
     await store.put_bytes(PROBE_KEY, PROBE)
-    if await store.read_bytes(PROBE_KEY) != PROBE:
+    read = await store.read_bytes(PROBE_KEY)
+    await store.remove(PROBE_KEY)
+    if read != PROBE:
         return [fail("media-store", "The media store gives back other bytes than it was given.", "Check its disk.")]
     return [ok("media-store", "The media store can be written and read.")]
 
 
 async def check_disk(media: MediaSettings, metrics: MetricsSettings) -> list[Finding]:
     """The space on this host: for films, for a film in the making, for metrics that wait."""
-    places = {"media": media.root, "work": Path(tempfile.gettempdir()), "metrics": metrics.directory}
+    films = {"media": media.root} if media.bucket is None else {}
+    places = {**films, "work": Path(tempfile.gettempdir()), "metrics": metrics.directory}
     return [judge_space(name, shutil.disk_usage(_existing(path)).free) for name, path in places.items()]
 
 

@@ -15,7 +15,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from blocks.comfyui import ComfyUI
 from blocks.loading import load
 from tabario import names
-from tabario.cli.deployment import Outcome, deploy, deployment
+from tabario.cli.deployment import Outcome, deploy, deployment, prune_deployment
 from tabario.errors import ConfigurationError
 from tabario.settings import ComfyUISettings, Settings, VoiceSettings
 from tabario.tiers import Tier
@@ -49,7 +49,7 @@ async def test_a_repeated_deployment_changes_nothing(settings: Settings) -> None
 
     again = await deploy(settings)
 
-    assert [change.kind for change in again] == [*["block"] * 4, "work pool", *["work queue"] * 2, "deployment"]
+    assert [change.kind for change in again] == [*["block"] * 4, "work pool", *["work queue"] * 2, *["deployment"] * 2]
     assert {change.outcome for change in again} == {Outcome.UNCHANGED}
 
 
@@ -116,15 +116,19 @@ async def test_a_run_with_a_wrong_job_is_refused(settings: Settings) -> None:
         await client.delete_flow_run(run.id)
 
 
-def test_prefect_yaml_says_the_same_as_the_code() -> None:
-    (declared,) = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    built = deployment()
-    pool: dict[str, Any] = declared["work_pool"]
+@pytest.mark.parametrize("number", [0, 1])
+def test_prefect_yaml_says_the_same_as_the_code(number: int) -> None:
+    declared = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    flow, built = [(names.FLOW, deployment()), (names.PRUNE_FLOW, prune_deployment())][number]
+    assert len(declared) == 2
+    pool: dict[str, Any] = declared[number]["work_pool"]
 
-    assert f"{names.FLOW}/{declared['name']}" == built.full_name
-    assert declared["entrypoint"] == built.entrypoint
-    assert declared["description"] == built.description
-    assert declared["enforce_parameter_schema"] == built.enforce_parameter_schema
+    assert f"{flow}/{declared[number]['name']}" == built.full_name
+    assert declared[number]["entrypoint"] == built.entrypoint
+    assert declared[number]["description"] == built.description
+    assert declared[number]["enforce_parameter_schema"] == built.enforce_parameter_schema
     assert (pool["name"], pool["work_queue_name"]) == (built.work_pool_name, built.work_queue_name)
     assert pool["job_variables"].keys() == built.job_variables.keys()
     assert pool["job_variables"]["command"].split()[:3] == built.job_variables["command"].split()[:3]
+    schedules = [schedule["cron"] for schedule in declared[number].get("schedules", ())]
+    assert schedules == [getattr(schedule.schedule, "cron", None) for schedule in built.schedules or ()]
