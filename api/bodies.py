@@ -51,6 +51,13 @@ class FilmBody(Reply):
     height: int = Field(description="pixels", examples=[1280])
 
 
+class LinkBody(Reply):
+    """A link to a film."""
+
+    url: str = Field(description="Address of the MP4; it needs no token.")
+    expires_at: AwareDatetime = Field(description="When it stops to serve.")
+
+
 class RunBody(RunIds):
     """All that is known of a job."""
 

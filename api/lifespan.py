@@ -29,11 +29,12 @@ from tabario.clients.prefect.events import watch_endings
 from tabario.clients.store import open_store
 from tabario.entitlements.entitlement import Entitlements, open_entitlements
 from tabario.errors import RetryLater
+from tabario.links import FilmLinks
 from tabario.metrics.recorder import Recorder, open_recorder
 from tabario.queue import JobQueue
 from tabario.queue_audit import QueueAudit
 from tabario.records import JobRecords
-from tabario.settings import Settings
+from tabario.settings import ApiSettings, Settings
 from tabario.slots.admission import Admission
 from tabario.slots.gate import Gate
 from tabario.slots.keeper import Keeper
@@ -79,7 +80,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         views, feed = RunViews(records, public_url=settings.api.public_url), Feed(changes)
         outcomes = Outcomes(queue=queue, records=records, recorder=recorder)
         endpoint = endpoint_of(settings.webhook, settings.core.environment)
-        announcements = Announcements(Outbox(redis), records, public_url=settings.api.public_url)
+        links = film_links(settings.api)
+        announcements = Announcements(Outbox(redis), records, public_url=settings.api.public_url, links=links)
         keeper = Keeper(
             prefect,
             redis,
@@ -107,6 +109,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             records=records,
             views=views,
             films=open_store(settings.media),
+            links=links,
             gate=Gate(redis, seconds=settings.slots.gate),
             slots=settings.slots,
         )
@@ -116,6 +119,13 @@ async def _probe(entitlements: Entitlements) -> None:
     """Lets a wrong key stop the start with a sentence; a Supabase that is only away does not."""
     with suppress(RetryLater):
         await entitlements.probe()
+
+
+def film_links(settings: ApiSettings) -> FilmLinks | None:
+    """The maker of links, if the settings have a key for it."""
+    if settings.link_key is None:
+        return None
+    return FilmLinks(settings.link_key.get_secret_value().encode(), public_url=settings.public_url)
 
 
 def _redis(settings: Settings) -> Redis:

@@ -13,6 +13,7 @@ from api.rates import Rates
 from api.views import RunViews
 from tabario.clients.prefect import Run, RunPage
 from tabario.entitlements.entitlement import Entitlement, Entitlements
+from tabario.links import FilmLinks
 from tabario.records import JobRecords
 from tabario.settings import Settings, SlotSettings
 from tabario.slots.gate import Gate
@@ -67,6 +68,7 @@ class Services:
     records: JobRecords
     views: RunViews
     films: Films
+    links: FilmLinks | None
     gate: Gate
     slots: SlotSettings
 

@@ -270,6 +270,9 @@ class ApiSettings(Group):
     public_url: str = Field(
         default="http://127.0.0.1:8000", description="address of the front door as its users see it, for links to films"
     )
+    link_key: SecretStr | None = Field(
+        default=None, min_length=32, description="signs links to films that need no token; no links when absent"
+    )
     body_limit: int = Field(default=131_072, ge=1024, description="largest request body in bytes")
     rate: str = Field(
         default="60/minute", pattern=_RATE, description="starts and cancellations of a user, per second, minute or hour"
@@ -311,8 +314,8 @@ class WebhookSettings(Group):
     @field_validator("url")
     @classmethod
     def _goes_with_secret(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if "secret" in info.data and (url is None) != (info.data["secret"] is None):
-            raise ValueError("it goes with TABARIO_WEBHOOK_SECRET; set both or neither")
+        if url is not None and "secret" in info.data and info.data["secret"] is None:
+            raise ValueError("it needs TABARIO_WEBHOOK_SECRET, which signs what is sent there")
         return url
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import socket
 import sys
@@ -146,6 +147,7 @@ class Stack:
             "TABARIO_COMFYUI_URL": f"http://{LOOPBACK}:{self._ports.comfyui}",
             "TABARIO_MEDIA_ROOT": str(root / "media"),
             "TABARIO_PREFECT_ONE_WRITER": "true",
+            "TABARIO_API_LINK_KEY": hashlib.sha256(f"links/{self._secrets.development_key}".encode()).hexdigest(),
             "TABARIO_API_HOST": LOOPBACK,
             "TABARIO_API_PORT": str(self._ports.api),
             "TABARIO_API_PUBLIC_URL": f"http://{LOOPBACK}:{self._ports.api}",
