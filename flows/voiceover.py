@@ -51,6 +51,7 @@ async def record_voiceover(studio: Studio) -> Voiceover:
     """Speaks the script; keeps the WAV and then, as the sign that both are there, the words."""
     path = studio.work_dir / "voiceover.wav"
     duration, words = await speak_to(path, studio.job.spec, studio.voice)
+    studio.progress.charge(characters_spoken=len(studio.job.spec.script))
     audio_key = voiceover_key(studio, ".wav")
     spoken = Voiceover(audio_key=audio_key, duration=duration, words=tuple(words), engine=studio.voice.name)
     await studio.store.put(audio_key, path)

@@ -142,6 +142,23 @@ WEBHOOK_DELIVERY_SECONDS: Final = Histogram(
     "Time from the end of a job until its webhook was delivered.",
     buckets=_DELIVERY_SECONDS,
 )
+STAGE_SECONDS: Final = Counter(
+    "video_orchestrator_stage_seconds_total",
+    "Time that ended jobs spent in each stage, over all tries.",
+    labels=(_TIER, Label("stage", ("voiceover", "scene_plan", "images", "merge", "publish"))),
+)
+CHARACTERS_SPOKEN: Final = Counter(
+    "video_orchestrator_characters_spoken_total", "Characters that ended jobs had spoken.", labels=(_TIER,)
+)
+GPU_SECONDS: Final = Counter(
+    "video_orchestrator_gpu_seconds_total", "Time that ComfyUI worked for ended jobs.", labels=(_TIER,)
+)
+PICTURES_PAINTED: Final = Counter(
+    "video_orchestrator_pictures_painted_total", "Pictures that ended jobs had painted.", labels=(_TIER,)
+)
+BYTES_STORED: Final = Counter(
+    "video_orchestrator_stored_bytes_total", "Bytes of the films of ended jobs.", labels=(_TIER,)
+)
 VIDEO_SECONDS_PRODUCED: Final = Counter("video_orchestrator_video_seconds_produced_total", "Length of all films made.")
 COUNTER_ROLLBACKS: Final = Counter(
     "video_orchestrator_counter_rollbacks_total", "Times that Redis lost counts and counting began anew."

@@ -83,6 +83,7 @@ class Announcements:
             "bytes": film and film.byte_count,
             "error": failure and failure.message,
             "failure": failure and failure.model_dump(mode="json"),
+            "receipt": record.receipt.model_dump(mode="json"),
             "caption": job.spec.caption,
             "language": job.spec.language,
             "platform": job.spec.platform,

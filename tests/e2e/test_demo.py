@@ -173,7 +173,7 @@ def test_operator_finds_the_run_by_tier_user_and_stage(demo: Demo, stack: StackU
         f"{api}/artifacts/filter", json={"flow_runs": {"id": {"any_": [demo.run["id"]]}}}, timeout=20
     ).json()
     assert {artifact["type"] for artifact in artifacts} == {"progress", "markdown", "table"}
-    assert {artifact["key"].split("-")[0] for artifact in artifacts} == {"progress", "pictures", "film", "timings"}
+    assert {artifact["key"].split("-")[0] for artifact in artifacts} == {"progress", "pictures", "film", "receipt"}
 
 
 def test_owner_and_nobody_else_gets_the_film_in_ranges(demo: Demo, stack: StackUnderTest) -> None:

@@ -108,6 +108,13 @@ async def test_a_script_becomes_a_published_film(
     assert record.stage is Stage.DONE
     assert record.progress == 1
     assert record.failure is None
+    assert record.film is not None
+    used = record.receipt
+    assert (used.characters_spoken, used.pictures_painted, used.pictures_adopted) == (len(job.spec.script), 2, 0)
+    assert used.bytes_stored == record.film.byte_count
+    assert used.gpu_seconds > 0
+    assert used.stage_seconds.keys() == record.stage_seconds.keys()
+    assert min(used.stage_seconds.values()) >= 0
     assert list(record.stage_seconds) == [
         Stage.VOICEOVER,
         Stage.SCENE_PLAN,
@@ -124,7 +131,7 @@ async def test_a_script_becomes_a_published_film(
     assert film.stat().st_size == record.film.byte_count
     assert await JobQueue(redis).depth() == 0
     assert await shown_artifacts(state) == {
-        f"{kind}-{job.job_id}" for kind in ("progress", "pictures", "film", "timings")
+        f"{kind}-{job.job_id}" for kind in ("progress", "pictures", "film", "receipt")
     }
 
 
@@ -294,6 +301,8 @@ async def test_what_one_host_made_serves_another_through_the_bucket(
         assert comfyui.images_painted() == painted
         record = await record_of(records, second)
         assert record.film is not None
+        used = record.receipt
+        assert (used.characters_spoken, used.pictures_painted, used.pictures_adopted) == (0, 0, 2)
         store = open_store(bucket.settings())
         assert await store.size(record.film.film_key) == record.film.byte_count
         assert record.voiceover_key is not None
