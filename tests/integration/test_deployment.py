@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.comfyui import ComfyUI
@@ -21,6 +22,7 @@ from tabario.settings import ComfyUISettings, Settings, VoiceSettings
 from tabario.tiers import Tier
 from tests.support.jobs import new_job, settings_for
 from tests.support.servers import PrefectServer, RedisServer
+from tests.support.waiting import eventually
 
 PROJECT = Path(__file__).parents[2]
 
@@ -78,6 +80,19 @@ async def test_a_difference_is_shown_and_not_written_when_that_is_asked(settings
     assert "    api_key: None -> (a secret)" in shown
     assert "sk-secret" not in shown
     assert {change.outcome for change in await deploy(settings)} == {Outcome.UNCHANGED}
+
+
+async def test_the_scheduler_makes_runs_of_the_nightly_pruning(settings: Settings) -> None:
+    await deploy(settings)
+
+    async def a_run_is_planned() -> bool:
+        async with get_client() as client:
+            daily = await client.read_deployment_by_name(f"{names.PRUNE_FLOW}/{names.PRUNE_DEPLOYMENT}")
+            wanted = DeploymentFilter(id=DeploymentFilterId(any_=[daily.id]))
+            runs = await client.read_flow_runs(deployment_filter=wanted)
+        return any(run.auto_scheduled for run in runs)
+
+    await eventually(a_run_is_planned, within=120, what="Prefect has planned a run")
 
 
 async def test_two_deployments_at_once_end_in_the_same_place(settings: Settings) -> None:
