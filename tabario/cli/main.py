@@ -144,6 +144,17 @@ def prune(
     _console.print(str(asyncio.run(prune_store(write=not dry_run))))
 
 
+@app.command(name="secrets")
+def make_secrets(
+    directory: Annotated[Path, typer.Argument(help="Where docker-compose.yml looks for them.")] = Path("secrets"),
+) -> None:
+    """Make the secrets that docker-compose.yml needs; those that are there stay."""
+    from tabario.cli.secret_files import make_secrets as make
+
+    for line in make(directory):
+        _console.print(line)
+
+
 @app.command(name="exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
 def execute(command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")]) -> None:
     """Run a command with its secrets read from files: NAME_FILE becomes NAME."""
