@@ -40,9 +40,11 @@ format: $(VENV)/installed ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: ## write requirements.lock anew from pyproject.toml
+lock: ## write requirements.lock and requirements.run.lock anew from pyproject.toml
 	PATH="$(BIN):$$PATH" uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra otel --extra dev \
-		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+		--generate-hashes --no-strip-extras --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+	PATH="$(BIN):$$PATH" uv pip compile --quiet --universal --python-version 3.11 --constraint requirements.lock \
+		--generate-hashes --no-strip-extras --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.run.lock
 
 clean: ## remove the stack's state and all build products, but not .venv
 	rm -rf .tabario build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .schemathesis

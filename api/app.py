@@ -18,7 +18,7 @@ from api.idempotency import HEADER as IDEMPOTENCY_KEY
 from api.lifespan import lifespan, open_services
 from api.openapi import AUTHENTICATED, DESCRIPTION, TAGS, describe, problems
 from api.rate_limit import RateLimit
-from api.routes import companions, events, operation, regenerate, runs, slots, start, video
+from api.routes import companions, events, links, operation, regenerate, runs, slots, start, video
 from api.services import OpenServices
 from monitoring.exporter import Exporter, create_exporter
 from tabario.errors import SlotsFull
@@ -46,6 +46,7 @@ def create_app(settings: Settings, *, services: OpenServices = open_services) ->
         redirect_slashes=False,
     )
     app.include_router(_jobs())
+    app.include_router(links.open_router, tags=["links"])
     app.include_router(operation.router, tags=["operation"])
     if exporter is not None:
         app.router.routes.append(Route("/metrics", exporter.app, methods=["GET"], include_in_schema=False))
@@ -82,7 +83,7 @@ def _exporter(settings: Settings) -> Exporter:
 
 def _jobs() -> APIRouter:
     router = APIRouter(tags=["jobs"], dependencies=[Security(BEARER)], responses=problems(*AUTHENTICATED))
-    for module in (start, regenerate, runs, events, video, companions, slots):
+    for module in (start, regenerate, runs, events, video, companions, links, slots):
         router.include_router(module.router)
     return router
 

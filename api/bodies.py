@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from tabario.clients.prefect import RunState
-from tabario.records import JobFailure, Stage
+from tabario.records import JobFailure, Receipt, Stage
 from tabario.tiers import Tier
 
 Progress = Annotated[float, Field(ge=0, le=1, description="0 to 1 over the whole job", examples=[0.42])]
@@ -54,6 +54,13 @@ class FilmBody(Reply):
     height: int = Field(description="pixels", examples=[1280])
 
 
+class LinkBody(Reply):
+    """A link to a film."""
+
+    url: str = Field(description="Address of the MP4; it needs no token.")
+    expires_at: AwareDatetime = Field(description="When it stops to serve.")
+
+
 class RunBody(RunIds):
     """All that is known of a job."""
 
@@ -65,6 +72,7 @@ class RunBody(RunIds):
     scenes_done: int = Field(examples=[2])
     scenes_total: int | None = Field(description="null until the scenes are planned", examples=[7])
     failure: JobFailure | None = Field(description="Why there is no film; null unless the job failed.")
+    receipt: Receipt = Field(description="What the job has used so far.")
     film: FilmBody | None = Field(description="null until the job is done")
     accepted_at: AwareDatetime
     started_at: AwareDatetime | None

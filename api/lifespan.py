@@ -30,15 +30,20 @@ from tabario.clients.store import open_store
 from tabario.entitlements.entitlement import Entitlements, open_entitlements
 from tabario.errors import RetryLater
 from tabario.film.kit import FilmKit
+from tabario.links import FilmLinks
 from tabario.metrics.recorder import Recorder, open_recorder
 from tabario.queue import JobQueue
 from tabario.queue_audit import QueueAudit
 from tabario.records import JobRecords
-from tabario.settings import Settings
+from tabario.settings import ApiSettings, Settings
 from tabario.slots.admission import Admission
 from tabario.slots.gate import Gate
 from tabario.slots.keeper import Keeper
 from tabario.tokens.verifier import TokenVerifier
+from tabario.webhooks.announcements import Announcements
+from tabario.webhooks.courier import Courier
+from tabario.webhooks.endpoint import endpoint_of
+from tabario.webhooks.outbox import Outbox
 
 REDIS_SECONDS: Final = 5.0
 
@@ -75,15 +80,19 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         records, queue, changes = JobRecords(redis), JobQueue(redis), JobChanges(redis)
         views, feed = RunViews(records, public_url=settings.api.public_url), Feed(changes)
         outcomes = Outcomes(queue=queue, records=records, recorder=recorder)
+        endpoint = endpoint_of(settings.webhook, settings.core.environment)
+        links = film_links(settings.api)
+        announcements = Announcements(Outbox(redis), records, public_url=settings.api.public_url, links=links)
         keeper = Keeper(
             prefect,
             redis,
             settings.slots,
             hints=partial(watch_endings, settings.prefect),
-            on_ended=[outcomes.note],
+            on_ended=[outcomes.note, *([announcements.note] if endpoint else [])],
             on_pass=Passes(QueueAudit(queue, recorder), recorder).note,
         )
-        await stack.enter_async_context(_running(partial(keep, keeper.run), feed.run))
+        couriers = [Courier(redis, endpoint, recorder).run] if endpoint else []
+        await stack.enter_async_context(_running(partial(keep, keeper.run), feed.run, *couriers))
         submission = Submission(
             admission=Admission(prefect.leases, redis, settings.slots),
             runs=prefect,
@@ -102,6 +111,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             views=views,
             films=open_store(settings.media),
             kit=FilmKit.from_settings(settings.media),
+            links=links,
             gate=Gate(redis, seconds=settings.slots.gate),
             slots=settings.slots,
         )
@@ -111,6 +121,13 @@ async def _probe(entitlements: Entitlements) -> None:
     """Lets a wrong key stop the start with a sentence; a Supabase that is only away does not."""
     with suppress(RetryLater):
         await entitlements.probe()
+
+
+def film_links(settings: ApiSettings) -> FilmLinks | None:
+    """The maker of links, if the settings have a key for it."""
+    if settings.link_key is None:
+        return None
+    return FilmLinks(settings.link_key.get_secret_value().encode(), public_url=settings.public_url)
 
 
 def _redis(settings: Settings) -> Redis:

@@ -21,6 +21,7 @@ stable `code`."""
 
 TAGS: Final[list[dict[str, Any]]] = [
     {"name": "jobs", "description": "Start, follow and cancel jobs, and fetch their films."},
+    {"name": "links", "description": "Films for those who were given a link."},
     {"name": "operation", "description": "For load balancers and monitoring."},
 ]
 

@@ -8,17 +8,23 @@ from typing import Final
 from tabario.clients.prefect import Run, RunState
 from tabario.jobs import Job
 from tabario.metrics.definitions import (
+    BYTES_STORED,
+    CHARACTERS_SPOKEN,
+    GPU_SECONDS,
     JOB_TOTAL_SECONDS,
     JOBS_CANCELLED,
     JOBS_COMPLETED,
     JOBS_ENQUEUED,
     JOBS_FAILED,
+    PICTURES_PAINTED,
     SCENES_REGENERATED,
+    STAGE_SECONDS,
 )
 from tabario.metrics.recorder import Recorder
 from tabario.metrics.series import Observation
 from tabario.queue import JobQueue
-from tabario.records import JobFailure, JobRecord, JobRecords, Stage
+from tabario.records import JobFailure, JobRecord, JobRecords, Receipt, Stage
+from tabario.tiers import Tier
 
 _MESSAGES: Final = {
     RunState.CANCELLED: "The job was cancelled.",
@@ -44,12 +50,13 @@ class Outcomes:
         """
         await count_acceptance(self._recorder, run.job)
         await self._queue.remove(run.job.job_id)
-        failure = None if run.state is RunState.COMPLETED else await self._settle_failure(run)
-        await self._recorder.record(f"{run.job.job_id}:ended", *_observations(run, failure))
-
-    async def _settle_failure(self, run: Run) -> JobFailure:
-        """The failure in the record. What the flow wrote stands, unless the run was cancelled under it."""
         record = await self._records.read(run.job.job_id) or JobRecord(job_id=run.job.job_id)
+        failure = None if run.state is RunState.COMPLETED else await self._settle_failure(run, record)
+        used = _usage(run.job.tier, record.receipt)
+        await self._recorder.record(f"{run.job.job_id}:ended", *_observations(run, failure), *used)
+
+    async def _settle_failure(self, run: Run, record: JobRecord) -> JobFailure:
+        """The failure in the record. What the flow wrote stands, unless the run was cancelled under it."""
         if record.failure is not None and run.state is not RunState.CANCELLED:
             return record.failure
         failure = failure_of(run.state, record.stage)
@@ -67,6 +74,20 @@ async def count_acceptance(recorder: Recorder, job: Job) -> None:
 def failure_of(state: RunState, stage: Stage) -> JobFailure:
     """Why a run that ended in this state made no film, as far as the state tells."""
     return JobFailure(stage=stage, code=_CODES[state], reason=_REASONS[state], message=_MESSAGES[state])
+
+
+def _usage(tier: Tier, receipt: Receipt) -> list[Observation]:
+    """What the job used, by its tier."""
+    counted = {
+        CHARACTERS_SPOKEN: receipt.characters_spoken,
+        PICTURES_PAINTED: receipt.pictures_painted,
+        GPU_SECONDS: receipt.gpu_seconds,
+        BYTES_STORED: receipt.bytes_stored,
+    }
+    return [
+        *(counter.increment(amount, tier=tier) for counter, amount in counted.items() if amount),
+        *(STAGE_SECONDS.increment(seconds, tier=tier, stage=stage) for stage, seconds in receipt.stage_seconds.items()),
+    ]
 
 
 def _observations(run: Run, failure: JobFailure | None) -> list[Observation]:

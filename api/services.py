@@ -14,6 +14,7 @@ from api.views import RunViews
 from tabario.clients.prefect import Run, RunPage
 from tabario.entitlements.entitlement import Entitlement, Entitlements
 from tabario.film.kit import FilmKit
+from tabario.links import FilmLinks
 from tabario.records import JobRecords
 from tabario.settings import Settings, SlotSettings
 from tabario.slots.gate import Gate
@@ -73,6 +74,7 @@ class Services:
     views: RunViews
     films: Films
     kit: FilmKit
+    links: FilmLinks | None
     gate: Gate
     slots: SlotSettings
 

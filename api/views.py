@@ -68,6 +68,7 @@ class RunViews:
             scenes_done=record.scenes_done,
             scenes_total=record.scenes_total,
             failure=record.failure,
+            receipt=record.receipt,
             film=self._film(run, record.film),
             accepted_at=run.job.accepted_at,
             started_at=run.started_at,

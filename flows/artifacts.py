@@ -10,7 +10,7 @@ import base64
 import io
 import logging
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -26,7 +26,7 @@ from prefect.artifacts import (
 
 from tabario.clients.store import MediaStore
 from tabario.film.gate import Report
-from tabario.records import Stage
+from tabario.records import Receipt
 from tabario.scenes import Scene, ScenePicture
 
 BAR_STEP: Final = 0.05  # each update is a write in Prefect's database
@@ -103,11 +103,19 @@ async def show_film(job_id: UUID, link: str) -> None:
     )
 
 
-async def show_timings(job_id: UUID, stage_seconds: Mapping[Stage, float]) -> None:
-    """Shows how long each stage took."""
-    rows = [{"stage": stage.value, "seconds": seconds} for stage, seconds in stage_seconds.items()]
-    rows.append({"stage": "total", "seconds": round(sum(stage_seconds.values()), 3)})
-    await _kept_quiet(acreate_table_artifact(rows, key=f"timings-{job_id}", description="Seconds of each stage"))
+async def show_receipt(job_id: UUID, receipt: Receipt) -> None:
+    """Shows what the job has used."""
+    used: dict[str, float] = {
+        **{f"seconds of {stage.value}": seconds for stage, seconds in receipt.stage_seconds.items()},
+        "seconds in all": round(sum(receipt.stage_seconds.values()), 3),
+        "characters spoken": receipt.characters_spoken,
+        "GPU seconds": round(receipt.gpu_seconds, 3),
+        "pictures painted": receipt.pictures_painted,
+        "pictures adopted": receipt.pictures_adopted,
+        "bytes stored": receipt.bytes_stored,
+    }
+    rows = [{"used": what, "amount": amount} for what, amount in used.items()]
+    await _kept_quiet(acreate_table_artifact(rows, key=f"receipt-{job_id}", description="What the job has used"))
 
 
 async def show_report(job_id: UUID, report: Report) -> None:

@@ -58,6 +58,7 @@ async def paint_pictures(studio: Studio, scenes: Sequence[Scene]) -> tuple[Scene
         pictures = await all_or_first_error(paint, scenes)
         taken = TOTAL_IMAGES_GENERATION_SECONDS.observe(time.monotonic() - began)
         await studio.progress.recorder.record(f"{studio.job.job_id}:{flow_run.run_count}:images", taken)
+        studio.progress.painted(pictures)
     await show_gallery(studio.job.job_id, scenes, pictures, studio.store)
     return pictures
 
@@ -126,6 +127,7 @@ async def attempt_picture(studio: Studio, scene: Scene, key: str, attempt: int) 
             studio.comfyui.paint(graph, prompt_id=prompt_id, extra_data=whose, turn=turn, on_place=watch.restart)
         )
         await asyncio.to_thread(partial(check_picture, black=scene.black), data, studio.job.spec.image_size)
+    studio.progress.charge(gpu_seconds=painted.busy_seconds)
     busy = COMFYUI_BUSY_SECONDS.increment(painted.busy_seconds)
     await studio.progress.recorder.record(f"{prompt_id}:busy", busy)
     return data

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -23,7 +23,8 @@ from tabario.jobs import Job
 from tabario.logs import logging_about
 from tabario.metrics.recorder import Recorder
 from tabario.queue import JobQueue
-from tabario.records import Film, JobRecord, JobRecords, Stage
+from tabario.records import Film, JobRecord, JobRecords, Receipt, Stage
+from tabario.scenes import ScenePicture, Voiceover
 
 SMALLEST_STEP: Final = 0.01  # of a stage: the merge reports several times a second
 
@@ -46,18 +47,17 @@ class Progress:
         self._painted = 0
         self.recorder = recorder
 
-    @property
-    def stage_seconds(self) -> dict[Stage, float]:
-        """How long each stage took that has ended."""
-        return self._record.stage_seconds
-
     async def start(self) -> None:
         """Takes the job off the list of waiting ones."""
         waited = (datetime.now(UTC) - self._job.accepted_at).total_seconds()
         try:
             await self._queue.remove(self._job.job_id)
+            before = await self._records.read(self._job.job_id)
         except RedisError as error:
             get_run_logger().warning("The job may still be listed as waiting: %s", error)
+        else:
+            if before is not None:  # a try that died has used something, too
+                self._record = self._record.model_copy(update={"receipt": before.receipt})
         await count_start(self.recorder, self._job, waited, beginnings=flow_run.run_count)
         await self._bar.show(0.0, self._record.message)
 
@@ -66,8 +66,12 @@ class Progress:
         """The block is that stage; `message` tells the job's owner what goes on."""
         self._stage_began, self._share = time.monotonic(), 0.0
         await self._show(0.0, seconds_left=None, stage=stage, message=message)
-        with logging_about(stage=stage.value):
-            yield
+        try:
+            with logging_about(stage=stage.value):
+                yield
+        finally:
+            if self._record.stage is stage:  # else `finish` has noted it
+                self._receipt = self._receipt.plus_seconds(stage, self._elapsed)
         self._record = self._record.model_copy(update={"stage_seconds": self._seconds_with(stage)})
 
     def plan(self, *, scenes: int, film_seconds: float) -> None:
@@ -75,9 +79,23 @@ class Progress:
         self._film_seconds = film_seconds
         self._record = self._record.model_copy(update={"scenes_total": scenes})
 
+    def charge(self, **used: float) -> None:
+        """So much more was used; the names are those of a receipt's fields."""
+        self._receipt = self._receipt.plus(**used)
+
+    def spoken(self, voiceover: Voiceover) -> None:
+        """The voiceover is in the store."""
+        self._record = self._record.model_copy(update={"voiceover_key": voiceover.audio_key})
+
+    def painted(self, pictures: Sequence[ScenePicture]) -> None:
+        """All pictures are in the store."""
+        keys = tuple(picture.image_key for picture in pictures)
+        self._record = self._record.model_copy(update={"image_keys": keys})
+
     async def picture_done(self, *, cached: bool) -> None:
         """One more picture is there."""
         self._painted += not cached
+        self.charge(pictures_adopted=1) if cached else self.charge(pictures_painted=1)
         done, total = self._record.scenes_done + 1, self._record.scenes_total or 1
         left = images_left(waiting=total - done, painted=self._painted, elapsed=self._elapsed)
         await self._show(
@@ -95,6 +113,7 @@ class Progress:
 
     async def finish(self, film: Film) -> None:
         """The film is published. Raises RetryLater when the record cannot be written: nobody would find the film."""
+        used = self._receipt.plus(bytes_stored=film.byte_count).plus_seconds(self._record.stage, self._elapsed)
         done = self._record.model_copy(
             update={
                 "stage": Stage.DONE,
@@ -103,6 +122,7 @@ class Progress:
                 "message": "Done.",
                 "stage_seconds": self._seconds_with(self._record.stage),
                 "film": film,
+                "receipt": used,
             }
         )
         try:
@@ -120,6 +140,19 @@ class Progress:
         self._record = self._record.model_copy(update={"failure": failure, "seconds_left": None})
         await self._write(message=failure.message)
         return Failed(message=failure.message)
+
+    @property
+    def receipt(self) -> Receipt:
+        """What has been used so far."""
+        return self._record.receipt
+
+    @property
+    def _receipt(self) -> Receipt:
+        return self._record.receipt
+
+    @_receipt.setter
+    def _receipt(self, receipt: Receipt) -> None:
+        self._record = self._record.model_copy(update={"receipt": receipt})
 
     @property
     def _elapsed(self) -> float:

@@ -7,7 +7,7 @@ from typing import Final
 from prefect import task
 from prefect.client.schemas.objects import State
 
-from flows.artifacts import show_film, show_timings
+from flows.artifacts import show_film, show_receipt
 from flows.merge import Master
 from flows.stages import ended, options, result_of
 from flows.studio import Studio
@@ -25,7 +25,7 @@ async def publish(studio: Studio, master: Master) -> Film:
         film = await result_of(store_film(studio, master))
     await progress.recorder.record(f"{job.job_id}:produced", VIDEO_SECONDS_PRODUCED.increment(film.duration))
     await show_film(job.job_id, f"{studio.public_url}/orchestrate/video/{job.run_id}")
-    await show_timings(job.job_id, progress.stage_seconds)
+    await show_receipt(job.job_id, progress.receipt)
     return film
 
 

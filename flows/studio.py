@@ -23,7 +23,8 @@ from tabario.clients.ffmpeg import FFmpeg
 from tabario.clients.store import MediaStore
 from tabario.clients.voice import VoiceEngine
 from tabario.jobs import Job
-from tabario.settings import MediaSettings, read_group
+from tabario.settings import MediaSettings
+from tabario.settings_source import read_group
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from tabario.jobs import Job
 from tabario.metrics.recorder import open_recorder
 from tabario.queue import JobQueue
 from tabario.records import JobRecords
-from tabario.settings import MetricsSettings, read_group
+from tabario.settings import MetricsSettings
+from tabario.settings_source import read_group
 from tabario.slots.heartbeat import beating
 
 REDIS_SECONDS: Final = 5.0  # a Redis that hangs must not hang the job

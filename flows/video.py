@@ -19,7 +19,8 @@ from tabario import names
 from tabario.jobs import Job
 from tabario.logs import logging_about
 from tabario.records import Film
-from tabario.settings import TracingSettings, read_group
+from tabario.settings import TracingSettings
+from tabario.settings_source import read_group
 from tabario.tracing import start_tracing
 
 # Prefect opens the run's span before it calls the flow, so this cannot wait until then.

@@ -25,7 +25,9 @@ from tabario.waveform import Waveform
 async def speak(studio: Studio) -> Voiceover:
     """The spoken script and the time of each of its words."""
     async with studio.progress.stage(Stage.VOICEOVER, "Speaking the script."):
-        return await result_of(voiceover(studio))
+        spoken = await result_of(voiceover(studio))
+        studio.progress.spoken(spoken)
+        return spoken
 
 
 @task(name="voiceover", task_run_name="voiceover", **options(Stage.VOICEOVER))
@@ -56,6 +58,7 @@ async def record_voiceover(studio: Studio) -> Voiceover:
     engine = speech.engine or studio.voice.name
     if speech.engine is not None:
         await studio.progress.recorder.record(f"{try_id()}:voice", VOICE_FALLBACKS.increment(engine=engine))
+    studio.progress.charge(characters_spoken=len(studio.job.spec.script))
     audio_key = voiceover_key(studio, ".wav", engine)
     spoken = Voiceover(audio_key=audio_key, duration=speech.duration, words=speech.words or (), engine=engine)
     await studio.store.put(audio_key, path)

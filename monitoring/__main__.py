@@ -8,7 +8,8 @@ from monitoring.exporter import create_exporter
 from monitoring.server import create_server
 from tabario.errors import ConfigurationError
 from tabario.logs import configure_logging
-from tabario.settings import MetricsScope, MetricsSettings, PrefectSettings, RedisSettings, SlotSettings, read_group
+from tabario.settings import MetricsScope, MetricsSettings, PrefectSettings, RedisSettings, SlotSettings
+from tabario.settings_source import read_group
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ from tabario.metrics.definitions import (
 from tabario.metrics.ledger import MetricsLedger
 from tabario.queue import JobQueue
 from tabario.settings import MetricsScope, MetricsSettings, PrefectSettings, RedisSettings, SlotSettings
+from tabario.webhooks.outbox import Outbox
 
 REDIS_SECONDS: Final = 2.0
 HIGH_WATER_FILE: Final = "high-water.json"
@@ -129,7 +130,7 @@ def create_exporter(
         async with client, open_prefect_reader(prefect) as reader:
             yield (
                 RecordedTotals(MetricsLedger(client), HighWaterFile(metrics.directory / HIGH_WATER_FILE)),
-                QueueDepth(JobQueue(client)),
+                QueueDepth(JobQueue(client), Outbox(client)),
                 FlowRuns(reader),
                 Workers(reader),
                 Slots(reader, slots),

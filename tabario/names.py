@@ -10,6 +10,8 @@ from tabario.tiers import Tier
 
 FLOW: Final = "generate-video"
 DEPLOYMENT: Final = "production"
+PRUNE_FLOW: Final = "prune-media"
+PRUNE_DEPLOYMENT: Final = "daily"
 DEPLOYMENT_PATH: Final = f"{FLOW}/{DEPLOYMENT}"
 WORK_POOL: Final = "tabario"
 WORK_QUEUES: Final[dict[Tier, str]] = {Tier.PREMIUM: "premium", Tier.STANDARD: "standard"}
@@ -34,6 +36,10 @@ PLACES_TURNS_KEY: Final = "video_orchestrator:places:turns"
 PLACES_MODELS_KEY: Final = "video_orchestrator:places:models"
 COMFYUI_TROUBLE_KEY: Final = "video_orchestrator:comfyui:trouble"
 COMFYUI_DRAINING_KEY: Final = "video_orchestrator:comfyui:draining"
+WEBHOOKS_DUE_KEY: Final = "video_orchestrator:webhooks:due"
+WEBHOOKS_LOG_KEY: Final = "video_orchestrator:webhooks:log"
+COURIER_LOCK_KEY: Final = "video_orchestrator:courier:lock"
+COURIER_FENCE_KEY: Final = "video_orchestrator:courier:fence"
 
 LEASE_LABEL: Final = "tabario.lease"
 JOB_LABEL: Final = "tabario.job"
@@ -134,3 +140,8 @@ def resumes_key(flow_run_id: UUID) -> str:
 def beat_key(flow_run_id: UUID) -> str:
     """Redis counter that a flow's process raises as long as it lives."""
     return f"video_orchestrator:beat:{flow_run_id}"
+
+
+def webhook_key(message_id: str) -> str:
+    """Redis string with a webhook's message and the log of its attempts."""
+    return f"video_orchestrator:webhook:{message_id}"

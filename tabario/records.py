@@ -67,6 +67,28 @@ class Film(BaseModel):
     companions: dict[Companion, str] = Field(default_factory=dict)
 
 
+class Receipt(BaseModel):
+    """What a job has used, over all tries; of what earlier jobs had made, only how many pictures were adopted."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage_seconds: dict[Stage, float] = Field(default_factory=dict, description="seconds of work by stage")
+    characters_spoken: int = Field(default=0, description="characters that a voice engine was given")
+    gpu_seconds: float = Field(default=0.0, description="seconds that ComfyUI worked on the pictures")
+    pictures_painted: int = 0
+    pictures_adopted: int = Field(default=0, description="pictures that were there already")
+    bytes_stored: int = Field(default=0, description="bytes of the film")
+
+    def plus(self, **used: float) -> Receipt:
+        """With so much more used."""
+        return self.model_copy(update={name: getattr(self, name) + amount for name, amount in used.items()})
+
+    def plus_seconds(self, stage: Stage, seconds: float) -> Receipt:
+        """With so much more time spent in a stage."""
+        spent = {**self.stage_seconds, stage: round(self.stage_seconds.get(stage, 0.0) + seconds, 3)}
+        return self.model_copy(update={"stage_seconds": spent})
+
+
 class JobRecord(BaseModel):
     """What is known of a job. Times are seconds, `progress` runs from 0 to 1."""
 
@@ -82,6 +104,9 @@ class JobRecord(BaseModel):
     stage_seconds: dict[Stage, float] = Field(default_factory=dict)
     failure: JobFailure | None = None
     film: Film | None = None
+    receipt: Receipt = Field(default_factory=Receipt)
+    voiceover_key: str | None = None
+    image_keys: tuple[str, ...] = ()
     updated_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
 
     @property

@@ -1,17 +1,18 @@
-"""Every setting of every process, read from the environment here and nowhere else.
+"""Every setting of every process; `tabario.settings_source` reads them.
 
 Each group reads variables with its own prefix; `.env.example` lists them all. Settings are passed on as objects.
+A secret may stand in a file that the variable with _FILE behind its name names: see `tabario.secret_files`.
 A missing or contradictory setting raises ConfigurationError with a sentence that says what to set.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Self
+from urllib.parse import quote, urlsplit
 
 from pydantic import (
     AliasChoices,
@@ -20,14 +21,16 @@ from pydantic import (
     Field,
     HttpUrl,
     SecretStr,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tabario.errors import ConfigurationError
+from tabario.settings_source import Group, read_group
+from tabario.strength import refuse_weak_secrets
 from tabario.tiers import Tier
+from tabario.webhooks.signing import decode_secret
 
 
 class Environment(StrEnum):
@@ -36,8 +39,6 @@ class Environment(StrEnum):
     DEVELOPMENT = "development"
     PRODUCTION = "production"
 
-
-T = TypeVar("T", bound=BaseSettings)
 
 _RATE = r"^[1-9][0-9]{0,6}/(second|minute|hour)$"
 
@@ -50,7 +51,7 @@ def _parts(value: object) -> object:
 _group = partial(SettingsConfigDict, extra="ignore", frozen=True, env_ignore_empty=True, populate_by_name=True)
 
 
-class CoreSettings(BaseSettings):
+class CoreSettings(Group):
     """What every process needs to know."""
 
     model_config = _group(env_prefix="TABARIO_")
@@ -59,15 +60,30 @@ class CoreSettings(BaseSettings):
     state_dir: Path = Field(default=Path(".tabario"), description="directory of the embedded stack's state")
 
 
-class RedisSettings(BaseSettings):
+class RedisSettings(Group):
     """Redis: the queue, job records and metrics."""
 
     model_config = _group(env_prefix="TABARIO_REDIS_")
 
+    password: SecretStr | None = Field(default=None, description="password of Redis, when the address holds none")
     url: SecretStr = Field(description="redis://:password@host:port/database")
 
+    @field_validator("url")
+    @classmethod
+    def _with_password(cls, url: SecretStr, info: ValidationInfo) -> SecretStr:
+        password: SecretStr | None = info.data.get("password")
+        if password is None:
+            return url
+        parts = urlsplit(url.get_secret_value())
+        if parts.password is not None:
+            raise ValueError("it holds a password, and TABARIO_REDIS_PASSWORD is set as well; keep one of them")
+        netloc = (
+            f"{parts.username or ''}:{quote(password.get_secret_value(), safe='')}@{parts.netloc.rpartition('@')[2]}"
+        )
+        return SecretStr(parts._replace(netloc=netloc).geturl())
 
-class PrefectSettings(BaseSettings):
+
+class PrefectSettings(Group):
     """The Prefect API, under the names that Prefect itself reads."""
 
     model_config = _group(env_prefix="PREFECT_API_")
@@ -87,7 +103,7 @@ class PrefectSettings(BaseSettings):
     )
 
 
-class ComfyUISettings(BaseSettings):
+class ComfyUISettings(Group):
     """The ComfyUI servers that paint the pictures."""
 
     model_config = _group(env_prefix="TABARIO_COMFYUI_")
@@ -121,7 +137,7 @@ class VoiceEngineName(StrEnum):
     CLONE = "clone"
 
 
-class VoiceSettings(BaseSettings):
+class VoiceSettings(Group):
     """The voice that speaks the script."""
 
     model_config = _group(env_prefix="TABARIO_VOICE_")
@@ -153,12 +169,32 @@ class Quality(StrEnum):
     HIGH = "high"
 
 
-class MediaSettings(BaseSettings):
+class MediaSettings(Group):
     """Films, pictures and the ffmpeg that makes them."""
 
     model_config = _group(env_prefix="TABARIO_MEDIA_")
 
     root: Path = Field(default=Path(".tabario/media"), description="directory of finished films and kept parts")
+    bucket: str | None = Field(
+        default=None,
+        pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._-]+)*$",
+        description="S3-compatible bucket, with a prefix if you like, in place of the directory",
+    )
+    endpoint: str | None = Field(
+        default=None, pattern=r"^https?://", description="address of the S3 service; Amazon's own when absent"
+    )
+    region: str = Field(default="us-east-1", description="region of the bucket")
+    access_key: SecretStr | None = Field(default=None, description="access key id of the bucket")
+    secret_key: SecretStr | None = Field(
+        default=None, validate_default=True, description="secret access key of the bucket"
+    )
+    keep_films_days: float = Field(
+        default=7, ge=1, description="days that films are kept; what is known of a job lives for 7"
+    )
+    keep_parts_days: float = Field(
+        default=7, ge=1, description="days that voiceovers and pictures are kept for use in other jobs"
+    )
+    quota_gib: float = Field(default=20, gt=0, description="GiB of one user; beyond them the oldest files go")
     ffmpeg: Path | None = Field(default=None, description="an ffmpeg binary; else imageio-ffmpeg's own")
     quality: Quality = Field(
         default=Quality.STANDARD, description="draft, standard or high: how much work x264 puts into a film"
@@ -168,8 +204,15 @@ class MediaSettings(BaseSettings):
         default=True, description="use the machine's own encoder where ffmpeg has one that works"
     )
 
+    @field_validator("secret_key")
+    @classmethod
+    def _goes_with_access_key(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if "access_key" in info.data and (value is None) != (info.data["access_key"] is None):
+            raise ValueError("it goes with TABARIO_MEDIA_ACCESS_KEY; set both or neither")
+        return value
 
-class SlotSettings(BaseSettings):
+
+class SlotSettings(Group):
     """Slots per tier, and the times that keep their leases honest. All times are seconds."""
 
     model_config = _group(env_prefix="TABARIO_SLOTS_")
@@ -192,7 +235,7 @@ class SlotSettings(BaseSettings):
         return self.premium if tier is Tier.PREMIUM else self.standard
 
 
-class AuthSettings(BaseSettings):
+class AuthSettings(Group):
     """Whose tokens are honoured."""
 
     model_config = _group(env_prefix="")
@@ -240,7 +283,7 @@ class AuthSettings(BaseSettings):
         return value
 
 
-class ApiSettings(BaseSettings):
+class ApiSettings(Group):
     """The front door."""
 
     model_config = _group(env_prefix="TABARIO_API_")
@@ -249,6 +292,9 @@ class ApiSettings(BaseSettings):
     port: int = Field(default=8000, ge=1, le=65535, description="port the front door listens on")
     public_url: str = Field(
         default="http://127.0.0.1:8000", description="address of the front door as its users see it, for links to films"
+    )
+    link_key: SecretStr | None = Field(
+        default=None, min_length=32, description="signs links to films that need no token; no links when absent"
     )
     body_limit: int = Field(default=131_072, ge=1024, description="largest request body in bytes")
     rate: str = Field(
@@ -265,6 +311,37 @@ class ApiSettings(BaseSettings):
         return _parts(value)
 
 
+class WebhookSettings(Group):
+    """The webhook that tells the app of each job's end."""
+
+    model_config = _group(env_prefix="TABARIO_WEBHOOK_")
+
+    secret: SecretStr | None = Field(
+        default=None, description="whsec_... that signs webhooks; two with a space between them while it is changed"
+    )
+    url: SecretStr | None = Field(
+        default=None,
+        validate_default=True,
+        description="https address that is told of each job's end; none when absent",
+    )
+    allow_private: bool = Field(default=False, description="true also posts to addresses of the private network")
+    timeout: float = Field(default=15, gt=0, le=60, description="seconds that one attempt may take")
+
+    @field_validator("secret")
+    @classmethod
+    def _can_sign(cls, value: SecretStr | None) -> SecretStr | None:
+        for secret in value.get_secret_value().split() if value is not None else ():
+            decode_secret(secret)
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _goes_with_secret(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if url is not None and "secret" in info.data and info.data["secret"] is None:
+            raise ValueError("it needs TABARIO_WEBHOOK_SECRET, which signs what is sent there")
+        return url
+
+
 class MetricsScope(StrEnum):
     """What the front door's own /metrics shows."""
 
@@ -272,7 +349,7 @@ class MetricsScope(StrEnum):
     PROCESS = "process"
 
 
-class MetricsSettings(BaseSettings):
+class MetricsSettings(Group):
     """Metrics and the exporter."""
 
     model_config = _group(env_prefix="")
@@ -304,7 +381,7 @@ class MetricsSettings(BaseSettings):
     )
 
 
-class AlertSettings(BaseSettings):
+class AlertSettings(Group):
     """When operators are told, and where. `python -m monitoring.rules` renders the rule files from these."""
 
     model_config = _group(env_prefix="TABARIO_ALERT_")
@@ -326,7 +403,7 @@ class AlertSettings(BaseSettings):
         return value
 
 
-class ScrapeSettings(BaseSettings):
+class ScrapeSettings(Group):
     """The addresses that Prometheus and Grafana use, each as host:port."""
 
     model_config = _group(env_prefix="TABARIO_SCRAPE_")
@@ -344,7 +421,7 @@ class ScrapeSettings(BaseSettings):
         return _parts(value)
 
 
-class TracingSettings(BaseSettings):
+class TracingSettings(Group):
     """Traces, under OpenTelemetry's own names; they need the extra `otel`."""
 
     model_config = _group(env_prefix="")
@@ -356,7 +433,7 @@ class TracingSettings(BaseSettings):
     )
 
 
-class EmbeddedSettings(BaseSettings):
+class EmbeddedSettings(Group):
     """The stack of `tabario up`."""
 
     model_config = _group(env_prefix="TABARIO_EMBEDDED_")
@@ -386,6 +463,7 @@ class Settings(BaseModel):
     api: ApiSettings
     metrics: MetricsSettings
     tracing: TracingSettings = Field(default_factory=TracingSettings)
+    webhook: WebhookSettings = Field(default_factory=WebhookSettings)
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -400,33 +478,7 @@ class Settings(BaseModel):
                 problems.append(str(error))
         if problems:
             raise ConfigurationError("\n".join(problems))
-        return cls.model_validate(groups)
-
-
-def variable_name(group: type[BaseSettings], field: str) -> str:
-    """Name of the environment variable that a field of a settings group is read from."""
-    alias = group.model_fields[field].validation_alias
-    if isinstance(alias, AliasChoices):
-        return str(alias.choices[0])
-    return str(alias) if alias else f"{group.model_config.get('env_prefix', '')}{field}".upper()
-
-
-def read_group(group: type[T]) -> T:
-    """Reads one settings group. Raises ConfigurationError, naming each variable to mend."""
-    try:
-        return group()
-    except ValidationError as error:
-        sentences = []
-        for problem in error.errors(include_input=False, include_url=False):
-            name = str(problem["loc"][0]) if problem["loc"] else group.__name__
-            variable = variable_name(group, name) if name in group.model_fields else name
-            hint = group.model_fields[name].description if name in group.model_fields else None
-            missing = problem["type"] == "missing"
-            fault = "it is missing" if missing else problem["msg"].removeprefix("Value error, ")
-            sentences.append(f"Set {variable}{f' ({hint})' if hint else ''}: {fault}.")
-        raise ConfigurationError("\n".join(sentences)) from None
-
-
-def inherited_environment(*, without: tuple[str, ...]) -> dict[str, str]:
-    """The environment for a child process: this one's, less the variables whose names begin so."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(without)}
+        settings = cls.model_validate(groups)
+        if settings.core.environment is Environment.PRODUCTION:
+            refuse_weak_secrets(settings.redis.url, settings.prefect.auth_string)
+        return settings

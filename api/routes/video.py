@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header
 from fastapi.responses import Response, StreamingResponse
@@ -24,6 +24,22 @@ router = APIRouter()
 
 _FILM = {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
 
+FILM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    HTTPStatus.OK: {"description": "The whole film.", **_FILM},
+    HTTPStatus.PARTIAL_CONTENT: {"description": "The asked range.", **_FILM},
+    HTTPStatus.NOT_MODIFIED: {"description": "The film is the one of `If-None-Match`."},
+    **problems(
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    ),
+}
+
+Range = Annotated[str | SkipJsonSchema[None], Header(alias="Range", description="One range of bytes.")]
+IfRange = Annotated[str | SkipJsonSchema[None], Header(alias="If-Range")]
+IfNoneMatch = Annotated[str | SkipJsonSchema[None], Header(alias="If-None-Match")]
+
 
 @router.head("/orchestrate/video/{run}", include_in_schema=False)
 @router.get(
@@ -31,35 +47,32 @@ _FILM = {"content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary
     operation_id="get_video",
     summary="Fetch the film",
     response_class=StreamingResponse,
-    responses={
-        HTTPStatus.OK: {"description": "The whole film.", **_FILM},
-        HTTPStatus.PARTIAL_CONTENT: {"description": "The asked range.", **_FILM},
-        HTTPStatus.NOT_MODIFIED: {"description": "The film is the one of `If-None-Match`."},
-        **problems(
-            HTTPStatus.NOT_FOUND,
-            HTTPStatus.CONFLICT,
-            HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-        ),
-    },
+    responses=FILM_RESPONSES,
 )
 async def get_video(  # noqa: PLR0913, PLR0917 - one parameter a header
     run: RunReference,
     caller: CurrentCaller,
     services: CurrentServices,
-    range_: Annotated[str | SkipJsonSchema[None], Header(alias="Range", description="One range of bytes.")] = None,
-    if_range: Annotated[str | SkipJsonSchema[None], Header(alias="If-Range")] = None,
-    if_none_match: Annotated[str | SkipJsonSchema[None], Header(alias="If-None-Match")] = None,
+    range_: Range = None,
+    if_range: IfRange = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """The MP4 of a job that is done. Until then the answer is 409 (`film_not_ready`)."""
     found = await services.runs.find_run(caller.user_id, run)
-    film = await _film(found, services)
+    return await serve_film(found, services, range_=range_, if_range=if_range, if_none_match=if_none_match)
+
+
+async def serve_film(
+    run: Run, services: Services, *, range_: str | None, if_range: str | None, if_none_match: str | None
+) -> Response:
+    """The film of a run, as the headers ask for it."""
+    film = await find_film(run, services)
     etag = _etag(film)
     headers = {
         "ETag": etag,
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
-        "Content-Disposition": f'inline; filename="{found.job.run_id}.mp4"',  # a run_id needs no quoting
+        "Content-Disposition": f'inline; filename="{run.job.run_id}.mp4"',  # a run_id needs no quoting
     }
     if if_none_match is not None and _names(if_none_match, etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -67,7 +80,7 @@ async def get_video(  # noqa: PLR0913, PLR0917 - one parameter a header
     return _stream(services, film, part, headers)
 
 
-async def _film(run: Run, services: Services) -> Film:
+async def find_film(run: Run, services: Services) -> Film:
     """The run's film. Raises Conflict while there is none yet, NotFound when there will be none."""
     record = await services.records.read(run.job.job_id)
     if record is not None and record.film is not None and await services.films.exists(record.film.film_key):

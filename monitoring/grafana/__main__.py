@@ -6,7 +6,8 @@ import sys
 
 from monitoring.grafana.files import write
 from tabario.errors import ConfigurationError
-from tabario.settings import AlertSettings, read_group
+from tabario.settings import AlertSettings
+from tabario.settings_source import read_group
 
 if __name__ == "__main__":
     try:

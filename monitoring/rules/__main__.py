@@ -10,7 +10,8 @@ from typing import Final
 from monitoring.rules.files import rendered, write
 from monitoring.rules.pace import Pace
 from tabario.errors import ConfigurationError
-from tabario.settings import AlertSettings, MetricsSettings, ScrapeSettings, read_group
+from tabario.settings import AlertSettings, MetricsSettings, ScrapeSettings
+from tabario.settings_source import read_group
 
 SHIPPED: Final = Path(__file__).parents[1]
 

@@ -12,48 +12,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from prefect.blocks.core import Block
-from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.types.entrypoint import EntrypointType
-from prefect.utilities.callables import parameter_schema
 
 import flows
 from blocks.registration import blocks_of
+from flows.prune import prune_media
 from flows.video import generate_video
 from tabario import names
+from tabario.cli.prefect_things import Difference, SavedBlock, SavedDeployment, SavedWorkPool, SavedWorkQueue, Thing
 from tabario.settings import PrefectSettings, Settings
 from tabario.tiers import Tier
 
-POOL_TYPE: Final = "process"
-
-BASE_JOB_TEMPLATE: Final[dict[str, Any]] = {
-    "job_configuration": {"command": "{{ command }}", "working_dir": "{{ working_dir }}", "env": "{{ env }}"},
-    "variables": {
-        "type": "object",
-        "properties": {
-            "command": {"type": "string", "title": "Command"},
-            "working_dir": {"type": "string", "title": "Working directory"},
-            "env": {"type": "object", "title": "Environment", "additionalProperties": {"type": "string"}},
-        },
-    },
-}
-"""Only what is used: Prefect validates the whole template each time that a run is created."""
-
-
-_DEPLOYMENT_FIELDS: Final = (
-    "entrypoint",
-    "description",
-    "enforce_parameter_schema",
-    "work_pool_name",
-    "work_queue_name",
-    "job_variables",
-)
+PRUNE_CRON: Final = "17 3 * * *"  # UTC
 
 
 class Outcome(StrEnum):
@@ -66,26 +41,46 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Change:
-    """A thing in Prefect, and what was done to it."""
+    """A thing in Prefect, and what was done to it; `differences` are the fields that were not as they should be."""
 
     kind: str
     name: str
     outcome: Outcome
+    differences: tuple[Difference, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name}: {self.outcome}"
+        return "\n".join((f"{self.kind} {self.name}: {self.outcome}", *(f"    {one}" for one in self.differences)))
 
 
-async def deploy(settings: Settings) -> list[Change]:
-    """Brings Prefect to what the settings and the code say; safe to repeat, and at the same time as another."""
+async def deploy(settings: Settings, *, write: bool = True) -> list[Change]:
+    """Brings Prefect to what the settings and the code say; safe to repeat, and at the same time as another.
+
+    Without `write` it only tells what it would do.
+    """
     with _prefect_at(settings.prefect):
         async with get_client() as client:
-            return [
-                *[await _save_block(slug, block) for slug, block in blocks_of(settings).items()],
-                await _save_work_pool(client, settings.prefect.pool_limit),
-                *[await _save_work_queue(client, tier) for tier in names.WORK_QUEUES],
-                await _save_deployment(client),
+            things: list[Thing] = [
+                *[SavedBlock(slug, block) for slug, block in blocks_of(settings).items()],
+                SavedWorkPool(client, settings.prefect.pool_limit),
+                *[SavedWorkQueue(client, tier) for tier in names.WORK_QUEUES],
+                SavedDeployment(client, deployment(), generate_video),
+                SavedDeployment(client, prune_deployment(), prune_media),
             ]
+            return [await _bring_about(thing, write=write) for thing in things]
+
+
+async def _bring_about(thing: Thing, *, write: bool) -> Change:
+    differences = await thing.compare()
+    outcome = _outcome(differences)
+    if write and outcome is not Outcome.UNCHANGED:
+        await thing.save(new=outcome is Outcome.CREATED)
+    return Change(thing.kind, thing.name, outcome, differences or ())
+
+
+def _outcome(differences: tuple[Difference, ...] | None) -> Outcome:
+    if differences is None:
+        return Outcome.CREATED
+    return Outcome.UPDATED if differences else Outcome.UNCHANGED
 
 
 def job_variables() -> dict[str, str]:
@@ -115,82 +110,24 @@ def deployment() -> RunnerDeployment:
     )
 
 
+def prune_deployment() -> RunnerDeployment:
+    """Makes room in the media store at night."""
+    return RunnerDeployment.from_flow(
+        prune_media,
+        name=names.PRUNE_DEPLOYMENT,
+        description="Removes films and parts that have had their time from the media store.",
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        enforce_parameter_schema=True,
+        work_pool_name=names.WORK_POOL,
+        work_queue_name=names.WORK_QUEUES[Tier.STANDARD],
+        job_variables=job_variables(),
+        cron=PRUNE_CRON,
+    )
+
+
 @contextmanager
 def _prefect_at(settings: PrefectSettings) -> Iterator[None]:
     auth = settings.auth_string
     updates = {PREFECT_API_URL: settings.url, PREFECT_API_AUTH_STRING: auth and auth.get_secret_value()}
     with temporary_settings(updates=updates):
         yield
-
-
-async def _save_block(slug: str, block: Block) -> Change:
-    name = slug.rpartition("/")[2]
-    await block.aregister_type_and_schema()
-    outcome = await _compare_block(block, name)
-    if outcome is not Outcome.UNCHANGED:
-        await block.asave(name, overwrite=True)
-    return Change("block", slug, outcome)
-
-
-async def _compare_block(block: Block, name: str) -> Outcome:
-    try:
-        saved: Block = await type(block).aload(name)
-    except ValueError:  # Prefect's word for a document that does not exist
-        return Outcome.CREATED
-    except RuntimeError:  # and for one that an older version saved with other fields
-        return Outcome.UPDATED
-    same = all(getattr(saved, field) == getattr(block, field) for field in type(block).model_fields)
-    return Outcome.UNCHANGED if same else Outcome.UPDATED
-
-
-async def _save_work_pool(client: PrefectClient, limit: int) -> Change:
-    def change(outcome: Outcome) -> Change:
-        return Change("work pool", names.WORK_POOL, outcome)
-
-    fields: dict[str, Any] = {"base_job_template": BASE_JOB_TEMPLATE, "concurrency_limit": limit}
-    pool = WorkPoolCreate(name=names.WORK_POOL, type=POOL_TYPE, **fields)
-    try:
-        await client.create_work_pool(pool)
-    except ObjectAlreadyExists:
-        saved = await client.read_work_pool(names.WORK_POOL)
-        if all(getattr(saved, field) == value for field, value in fields.items()):
-            return change(Outcome.UNCHANGED)
-        await client.update_work_pool(names.WORK_POOL, WorkPoolUpdate(**fields))
-        return change(Outcome.UPDATED)
-    return change(Outcome.CREATED)
-
-
-async def _save_work_queue(client: PrefectClient, tier: Tier) -> Change:
-    name, priority = names.WORK_QUEUES[tier], names.WORK_QUEUE_PRIORITY[tier]
-
-    def change(outcome: Outcome) -> Change:
-        return Change("work queue", f"{names.WORK_POOL}/{name}", outcome)
-
-    try:
-        await client.create_work_queue(name=name, priority=priority, work_pool_name=names.WORK_POOL)
-    except ObjectAlreadyExists:
-        saved = await client.read_work_queue_by_name(name, work_pool_name=names.WORK_POOL)
-        if saved.priority == priority:
-            return change(Outcome.UNCHANGED)
-        await client.update_work_queue(saved.id, priority=priority)
-        return change(Outcome.UPDATED)
-    return change(Outcome.CREATED)
-
-
-async def _save_deployment(client: PrefectClient) -> Change:
-    desired = deployment()
-    outcome = await _compare_deployment(client, desired)
-    if outcome is not Outcome.UNCHANGED:
-        await desired.aapply()
-    return Change("deployment", desired.full_name, outcome)
-
-
-async def _compare_deployment(client: PrefectClient, desired: RunnerDeployment) -> Outcome:
-    try:
-        saved = await client.read_deployment_by_name(desired.full_name)
-    except ObjectNotFound:
-        return Outcome.CREATED
-    same_fields = all(getattr(saved, field) == getattr(desired, field) for field in _DEPLOYMENT_FIELDS)
-    schema = parameter_schema(generate_video).model_dump(exclude_unset=True)
-    same_schema = saved.parameter_openapi_schema == schema
-    return Outcome.UNCHANGED if same_fields and same_schema else Outcome.UPDATED

@@ -11,10 +11,12 @@ from uuid import uuid4
 import typer
 from rich.console import Console
 
+from tabario.cli.webhooks import app as webhooks
 from tabario.embedded.stack import Stack
 from tabario.embedded.state import StackDirectory
 from tabario.errors import TabarioError
-from tabario.settings import ApiSettings, CoreSettings, EmbeddedSettings, MetricsSettings, Settings, read_group
+from tabario.settings import ApiSettings, CoreSettings, EmbeddedSettings, MetricsSettings, Settings
+from tabario.settings_source import read_group
 from tabario.tiers import Tier
 
 app = typer.Typer(
@@ -23,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(webhooks, name="webhooks")
 _console = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
 
@@ -91,17 +94,24 @@ def status(
 
 
 @app.command()
-def deploy() -> None:
+def deploy(
+    *,
+    diff: Annotated[bool, typer.Option("--diff", help="Only show what would change; exit code 2 if any.")] = False,
+) -> None:
     """Register blocks, work pool, work queues and deployments with Prefect, unless ComfyUI lacks what they need."""
+    from tabario.cli.deployment import Outcome
     from tabario.cli.deployment import deploy as register
     from tabario.cli.servers import approve_servers
 
-    async def approve_and_register(settings: Settings) -> list[str]:
-        checks = await approve_servers(settings.comfyui)
-        return [str(line) for line in (*checks, *await register(settings))]
-
-    for line in asyncio.run(approve_and_register(Settings.from_environment())):
-        _console.print(line)
+    settings = Settings.from_environment()
+    if not diff:
+        for check in asyncio.run(approve_servers(settings.comfyui)):
+            _console.print(str(check))
+    changes = asyncio.run(register(settings, write=not diff))
+    for change in changes:
+        _console.print(str(change), markup=False)
+    if diff and any(change.outcome is not Outcome.UNCHANGED for change in changes):
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -113,6 +123,44 @@ def servers(
     from tabario.cli.servers import show_servers
 
     _console.print(asyncio.run(show_servers(Settings.from_environment(), drain=drain or (), refill=refill or ())))
+
+
+@app.command()
+def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Examine the deployment, and say how to mend what is wrong; exit code 1 if anything must be mended."""
+    from tabario.cli.doctor import examine_deployment
+
+    if not asyncio.run(examine_deployment(_console, as_json=as_json)):
+        raise typer.Exit(1)
+
+
+@app.command()
+def prune(
+    *, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False
+) -> None:
+    """Remove films and parts from the media store that are too old, or more than a user may keep."""
+    from tabario.cli.prune import prune_store
+
+    _console.print(str(asyncio.run(prune_store(write=not dry_run))))
+
+
+@app.command(name="secrets")
+def make_secrets(
+    directory: Annotated[Path, typer.Argument(help="Where docker-compose.yml looks for them.")] = Path("secrets"),
+) -> None:
+    """Make the secrets that docker-compose.yml needs; those that are there stay."""
+    from tabario.cli.secret_files import make_secrets as make
+
+    for line in make(directory):
+        _console.print(line)
+
+
+@app.command(name="exec", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": True})
+def execute(command: Annotated[list[str], typer.Argument(help="The command and its arguments, after --.")]) -> None:
+    """Run a command with its secrets read from files: NAME_FILE becomes NAME."""
+    from tabario.cli.execution import replace_process
+
+    replace_process(command)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from typing import Final
 
 import psutil
 
-from tabario.settings import inherited_environment
+from tabario.settings_source import inherited_environment
 
 MARK: Final = "TABARIO_STACK"
 _PR_SET_PDEATHSIG: Final = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import socket
 import sys
@@ -18,6 +19,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from tabario import names
+from tabario.doctor.prefect import require_durable_leases
 from tabario.embedded.prefect import prefect_server_command, prefect_server_environment
 from tabario.embedded.processes import child_environment, end_marked, spawn
 from tabario.embedded.redis import find_redis_server, redis_command
@@ -25,7 +27,7 @@ from tabario.embedded.state import RunningStack, StackDirectory
 from tabario.embedded.supervisor import Listener, Service, ServiceDidNotStart, Supervisor
 from tabario.errors import ConfigurationError
 from tabario.logs import PREFECT_LOGGING, PREFECT_LOGGING_VARIABLE
-from tabario.settings import ApiSettings, EmbeddedSettings, MetricsSettings
+from tabario.settings import ApiSettings, EmbeddedSettings, MetricsSettings, PrefectSettings
 
 LOOPBACK: Final = "127.0.0.1"
 DEPLOY_TIMEOUT: Final = 120.0
@@ -103,6 +105,7 @@ class Stack:
     async def _start(self, supervisor: Supervisor) -> None:
         await supervisor.start(self._redis())
         await asyncio.gather(supervisor.start(self._prefect()), supervisor.start(self._comfyui()))
+        await require_durable_leases(PrefectSettings(url=self.environment()["PREFECT_API_URL"]))
         await self._deploy()
         await asyncio.gather(*(supervisor.start(service) for service in self._own_services()))
 
@@ -114,7 +117,7 @@ class Stack:
         """Registers blocks, work pool, queues and deployments; safe to repeat."""
         process = await spawn(
             [sys.executable, "-m", "tabario.cli", "deploy"],
-            environment=child_environment(self.mark, self._environment()),
+            environment=child_environment(self.mark, self.environment()),
             log=self._directory.log("deploy"),
             cwd=self._directory.root,
         )
@@ -133,7 +136,7 @@ class Stack:
             exporter_url=f"http://{LOOPBACK}:{self._ports.exporter}",
         )
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """What the project's own processes are told, the same for all."""
         root = self._directory.root
         return {
@@ -144,6 +147,7 @@ class Stack:
             "TABARIO_COMFYUI_URL": f"http://{LOOPBACK}:{self._ports.comfyui}",
             "TABARIO_MEDIA_ROOT": str(root / "media"),
             "TABARIO_PREFECT_ONE_WRITER": "true",
+            "TABARIO_API_LINK_KEY": hashlib.sha256(f"links/{self._secrets.development_key}".encode()).hexdigest(),
             "TABARIO_API_HOST": LOOPBACK,
             "TABARIO_API_PORT": str(self._ports.api),
             "TABARIO_API_PUBLIC_URL": f"http://{LOOPBACK}:{self._ports.api}",
@@ -206,7 +210,7 @@ class Stack:
         )
 
     def _own_services(self) -> list[Service]:
-        environment = self._environment()
+        environment = self.environment()
         worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", names.WORK_POOL, "--type", "process"]
         habits = {
             "PREFECT_WORKER_QUERY_SECONDS": WORKER_QUERY_SECONDS,

@@ -32,6 +32,7 @@ _JOB_SECONDS: Final = (10, 30, 60, 120, 300, 600, 1200, 3600)
 _HTTP_SECONDS: Final = (0.1, 0.5, 1, 2, 5, 10, 30, 60)
 _VOICEOVER_SECONDS: Final = (1, 2, 5, 10, 20, 40, 60, 120)
 _WAIT_SECONDS: Final = (1, 5, 15, 30, 60, 300, 900, 3600)
+_DELIVERY_SECONDS: Final = (1, 5, 30, 120, 600, 3600, 14_400, 86_400)
 
 SLOW_IMAGE_SECONDS: Final = 900
 
@@ -137,6 +138,33 @@ COMFYUI_BUSY_SECONDS: Final = Counter(
 IMAGE_GENERATION_SLOW: Final = Counter(
     "video_orchestrator_image_generation_slow_total", f"Pictures that took over {SLOW_IMAGE_SECONDS} s."
 )
+WEBHOOK_ATTEMPTS: Final = Counter(
+    "video_orchestrator_webhook_attempts_total",
+    "Attempts to deliver a completion webhook.",
+    labels=(Label("outcome", ("delivered", "retried", "given_up")),),
+)
+WEBHOOK_DELIVERY_SECONDS: Final = Histogram(
+    "video_orchestrator_webhook_delivery_seconds",
+    "Time from the end of a job until its webhook was delivered.",
+    buckets=_DELIVERY_SECONDS,
+)
+STAGE_SECONDS: Final = Counter(
+    "video_orchestrator_stage_seconds_total",
+    "Time that ended jobs spent in each stage, over all tries.",
+    labels=(_TIER, Label("stage", ("voiceover", "scene_plan", "images", "merge", "publish"))),
+)
+CHARACTERS_SPOKEN: Final = Counter(
+    "video_orchestrator_characters_spoken_total", "Characters that ended jobs had spoken.", labels=(_TIER,)
+)
+GPU_SECONDS: Final = Counter(
+    "video_orchestrator_gpu_seconds_total", "Time that ComfyUI worked for ended jobs.", labels=(_TIER,)
+)
+PICTURES_PAINTED: Final = Counter(
+    "video_orchestrator_pictures_painted_total", "Pictures that ended jobs had painted.", labels=(_TIER,)
+)
+BYTES_STORED: Final = Counter(
+    "video_orchestrator_stored_bytes_total", "Bytes of the films of ended jobs.", labels=(_TIER,)
+)
 VIDEO_SECONDS_PRODUCED: Final = Counter("video_orchestrator_video_seconds_produced_total", "Length of all films made.")
 COUNTER_ROLLBACKS: Final = Counter(
     "video_orchestrator_counter_rollbacks_total", "Times that Redis lost counts and counting began anew."
@@ -154,6 +182,9 @@ FLOW_RUNS: Final = Gauge(
     "video_orchestrator_flow_runs",
     "Flow runs that have not ended.",
     labels=(Label("state", ("scheduled", "pending", "running", "paused", "cancelling")),),
+)
+WEBHOOKS_PENDING: Final = Gauge(
+    "video_orchestrator_webhooks_pending", "Completion webhooks that are still to be delivered."
 )
 FLOW_RUNS_LATE: Final = Gauge("video_orchestrator_flow_runs_late", "Flow runs that no worker picked up in time.")
 WORKERS: Final = Gauge(

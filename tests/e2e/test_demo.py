@@ -178,7 +178,7 @@ def test_operator_finds_the_run_by_tier_user_and_stage(demo: Demo, stack: StackU
         "pictures",
         "gate",
         "film",
-        "timings",
+        "receipt",
     }
 
 

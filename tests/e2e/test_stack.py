@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -71,3 +72,13 @@ def test_stopped_stack_leaves_no_process_and_starts_again_with_what_it_knew(tmp_
         assert second.directory.secrets() == secrets
         assert UserShell(second.state, dict(os.environ)).directory.running() == second.addresses
     assert second.processes() == []
+
+
+def test_the_doctor_finds_no_fault_in_the_stack_and_leases_that_outlive_it(stack: StackUnderTest) -> None:
+    examined = stack.run("doctor", "--json")
+    verdicts = {finding["check"]: finding["verdict"] for finding in json.loads(examined.stdout)}
+    assert examined.returncode == 0, examined.stdout
+    assert len(verdicts) > 20
+    assert "fail" not in verdicts.values()
+    assert verdicts["prefect-leases"] == "ok"
+    assert verdicts["slot-keeper"] == "ok"

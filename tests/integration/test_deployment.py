@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.comfyui import ComfyUI
 from blocks.loading import load
 from tabario import names
-from tabario.cli.deployment import Outcome, deploy, deployment
+from tabario.cli.deployment import Outcome, deploy, deployment, prune_deployment
 from tabario.errors import ConfigurationError
-from tabario.settings import ComfyUISettings, Settings
+from tabario.settings import ComfyUISettings, Settings, VoiceSettings
 from tabario.tiers import Tier
 from tests.support.jobs import new_job, settings_for
 from tests.support.servers import PrefectServer, RedisServer
+from tests.support.waiting import eventually
 
 PROJECT = Path(__file__).parents[2]
 
@@ -49,7 +51,7 @@ async def test_a_repeated_deployment_changes_nothing(settings: Settings) -> None
 
     again = await deploy(settings)
 
-    assert [change.kind for change in again] == [*["block"] * 4, "work pool", *["work queue"] * 2, "deployment"]
+    assert [change.kind for change in again] == [*["block"] * 4, "work pool", *["work queue"] * 2, *["deployment"] * 2]
     assert {change.outcome for change in again} == {Outcome.UNCHANGED}
 
 
@@ -62,6 +64,35 @@ async def test_a_changed_setting_reaches_its_block(settings: Settings) -> None:
     assert changes.pop("tabario-comfyui/tabario") is Outcome.UPDATED
     assert set(changes.values()) == {Outcome.UNCHANGED}
     assert (await load(ComfyUI, names.COMFYUI_BLOCK)).url == "http://127.0.0.1:9999"
+
+
+async def test_a_difference_is_shown_and_not_written_when_that_is_asked(settings: Settings) -> None:
+    await deploy(settings)
+    voice = VoiceSettings.model_validate({"engine": "openai", "url": "https://voice.example", "api_key": "sk-secret"})
+    changed = settings.model_copy(
+        update={"prefect": settings.prefect.model_copy(update={"pool_limit": 3}), "voice": voice}
+    )
+
+    shown = "\n".join(str(change) for change in await deploy(changed, write=False))
+
+    assert "work pool tabario: updated\n    concurrency_limit: 8 -> 3" in shown
+    assert "    engine: espeak -> openai" in shown
+    assert "    api_key: None -> (a secret)" in shown
+    assert "sk-secret" not in shown
+    assert {change.outcome for change in await deploy(settings)} == {Outcome.UNCHANGED}
+
+
+async def test_the_scheduler_makes_runs_of_the_nightly_pruning(settings: Settings) -> None:
+    await deploy(settings)
+
+    async def a_run_is_planned() -> bool:
+        async with get_client() as client:
+            daily = await client.read_deployment_by_name(f"{names.PRUNE_FLOW}/{names.PRUNE_DEPLOYMENT}")
+            wanted = DeploymentFilter(id=DeploymentFilterId(any_=[daily.id]))
+            runs = await client.read_flow_runs(deployment_filter=wanted)
+        return any(run.auto_scheduled for run in runs)
+
+    await eventually(a_run_is_planned, within=120, what="Prefect has planned a run")
 
 
 async def test_two_deployments_at_once_end_in_the_same_place(settings: Settings) -> None:
@@ -100,15 +131,19 @@ async def test_a_run_with_a_wrong_job_is_refused(settings: Settings) -> None:
         await client.delete_flow_run(run.id)
 
 
-def test_prefect_yaml_says_the_same_as_the_code() -> None:
-    (declared,) = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    built = deployment()
-    pool: dict[str, Any] = declared["work_pool"]
+@pytest.mark.parametrize("number", [0, 1])
+def test_prefect_yaml_says_the_same_as_the_code(number: int) -> None:
+    declared = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
+    flow, built = [(names.FLOW, deployment()), (names.PRUNE_FLOW, prune_deployment())][number]
+    assert len(declared) == 2
+    pool: dict[str, Any] = declared[number]["work_pool"]
 
-    assert f"{names.FLOW}/{declared['name']}" == built.full_name
-    assert declared["entrypoint"] == built.entrypoint
-    assert declared["description"] == built.description
-    assert declared["enforce_parameter_schema"] == built.enforce_parameter_schema
+    assert f"{flow}/{declared[number]['name']}" == built.full_name
+    assert declared[number]["entrypoint"] == built.entrypoint
+    assert declared[number]["description"] == built.description
+    assert declared[number]["enforce_parameter_schema"] == built.enforce_parameter_schema
     assert (pool["name"], pool["work_queue_name"]) == (built.work_pool_name, built.work_queue_name)
     assert pool["job_variables"].keys() == built.job_variables.keys()
     assert pool["job_variables"]["command"].split()[:3] == built.job_variables["command"].split()[:3]
+    schedules = [schedule["cron"] for schedule in declared[number].get("schedules", ())]
+    assert schedules == [getattr(schedule.schedule, "cron", None) for schedule in built.schedules or ()]

@@ -22,6 +22,7 @@ from tabario.metrics.ledger import Event, MetricsLedger
 from tabario.metrics.series import Observation
 from tabario.queue import JobQueue
 from tabario.settings import MetricsScope, MetricsSettings, PrefectSettings, RedisSettings, SlotSettings
+from tabario.webhooks.outbox import Outbox
 from tests.support.exposition import Exposition
 from tests.support.faulty_redis import FaultyRedis, faulty_redis_running
 from tests.support.servers import free_port
@@ -142,7 +143,7 @@ async def test_errors_of_the_exporter_itself_count_as_redis_errors(
 
 
 async def test_queue_depth_is_the_length_of_the_list(redis: Redis) -> None:
-    source = QueueDepth(JobQueue(redis))
+    source = QueueDepth(JobQueue(redis), Outbox(redis))
     assert Exposition.of(await source.read()).value("queue_depth") == 0
     await redis.lpush("video_orchestrator:queue", "a", "b", "c")
     assert Exposition.of(await source.read()).value("queue_depth") == 3

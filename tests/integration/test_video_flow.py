@@ -25,6 +25,7 @@ from tabario.jobs import Job, SceneChange
 from tabario.queue import JobQueue
 from tabario.records import Companion, JobRecord, JobRecords, Stage
 from tabario.settings import ComfyUISettings, Settings, VoiceEngineName, VoiceSettings
+from tests.support.buckets import bucket_running
 from tests.support.comfyui import ComfyUIServer, comfyui_running
 from tests.support.jobs import new_job, settings_for
 from tests.support.servers import PrefectServer, RedisServer, free_port
@@ -107,6 +108,13 @@ async def test_a_script_becomes_a_published_film(
     assert record.stage is Stage.DONE
     assert record.progress == 1
     assert record.failure is None
+    assert record.film is not None
+    used = record.receipt
+    assert (used.characters_spoken, used.pictures_painted, used.pictures_adopted) == (len(job.spec.script), 2, 0)
+    assert used.bytes_stored == record.film.byte_count
+    assert used.gpu_seconds > 0
+    assert used.stage_seconds.keys() == record.stage_seconds.keys()
+    assert min(used.stage_seconds.values()) >= 0
     assert list(record.stage_seconds) == [
         Stage.VOICEOVER,
         Stage.SCENE_PLAN,
@@ -126,7 +134,7 @@ async def test_a_script_becomes_a_published_film(
         assert await store_of(settings).size(key) > 0
     assert await JobQueue(redis).depth() == 0
     assert await shown_artifacts(state) == {
-        f"{kind}-{job.job_id}" for kind in ("progress", "pictures", "gate", "film", "timings")
+        f"{kind}-{job.job_id}" for kind in ("progress", "pictures", "gate", "film", "receipt")
     }
 
 
@@ -279,6 +287,31 @@ async def test_a_full_disk_while_merging_publishes_nothing(settings: Settings, r
 
     record = await record_of(records, job)
     await assert_failed(state, record, settings, stage=Stage.MERGE, message="merge: The disk is full")
+
+
+async def test_what_one_host_made_serves_another_through_the_bucket(
+    settings: Settings, records: JobRecords, comfyui: ComfyUIServer, tmp_path: Path
+) -> None:
+    with bucket_running(tmp_path) as bucket:
+        await deploy(settings.model_copy(update={"media": bucket.settings()}))
+        first, second = new_job(prompts=UNSEEN), new_job(prompts=UNSEEN)
+        await run(first)
+        painted = comfyui.images_painted()
+
+        state = await run(second)  # its work directory is another, and there is no other place to share
+
+        assert state.type is StateType.COMPLETED
+        assert comfyui.images_painted() == painted
+        record = await record_of(records, second)
+        assert record.film is not None
+        used = record.receipt
+        assert (used.characters_spoken, used.pictures_painted, used.pictures_adopted) == (0, 0, 2)
+        store = open_store(bucket.settings())
+        assert await store.size(record.film.film_key) == record.film.byte_count
+        assert record.voiceover_key is not None
+        assert all([await store.exists(key) for key in (record.voiceover_key, *record.image_keys)])
+        assert len(record.image_keys) == 2
+        assert published_files(settings) == []
 
 
 @contextmanager

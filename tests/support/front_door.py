@@ -18,6 +18,7 @@ from api.app import create_app
 from api.feed import Feed
 from api.following import Following
 from api.idempotency import Attempts, Starts
+from api.lifespan import film_links
 from api.outcomes import Outcomes
 from api.rates import Rates
 from api.references import RunReferences
@@ -147,6 +148,7 @@ async def front_door(
             views=views,
             films=films,
             kit=FilmKit(Fonts([directory / "fonts"]), MusicShelf(directory / "music")),
+            links=film_links(settings.api),
             gate=gate,
             slots=settings.slots,
         )

@@ -17,7 +17,8 @@ from tabario.errors import ConfigurationError, RetryLater
 from tabario.metrics.definitions import TIER_LOOKUPS
 from tabario.metrics.recorder import NullRecorder
 from tabario.metrics.series import Observation
-from tabario.settings import AuthSettings, read_group
+from tabario.settings import AuthSettings
+from tabario.settings_source import read_group
 from tabario.tiers import Tier
 from tests.support.servers import free_port
 from tests.support.tokens import USER

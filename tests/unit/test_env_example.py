@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic_settings import BaseSettings
 
 from tabario import settings
-from tabario.settings import variable_name
+from tabario.settings_source import variable_name
 
 EXAMPLE = (Path(__file__).parents[2] / ".env.example").read_text()
 

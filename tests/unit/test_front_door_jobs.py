@@ -15,15 +15,20 @@ from redis.asyncio import Redis
 from tabario.clients.prefect import NotDone, OutcomeUnknown, Run, RunState
 from tabario.errors import RetryLater
 from tabario.metrics.definitions import (
+    BYTES_STORED,
+    CHARACTERS_SPOKEN,
+    GPU_SECONDS,
     JOB_TOTAL_SECONDS,
     JOBS_CANCELLED,
     JOBS_COMPLETED,
     JOBS_ENQUEUED,
     JOBS_FAILED,
+    PICTURES_PAINTED,
+    STAGE_SECONDS,
     SUBMISSIONS_REJECTED,
 )
 from tabario.metrics.series import Observation
-from tabario.records import Companion, Film, JobFailure, JobRecord, Stage
+from tabario.records import Companion, Film, JobFailure, JobRecord, Receipt, Stage
 from tabario.tiers import Tier
 from tests.support.front_door import FrontDoor, front_door
 from tests.support.runs import new_run
@@ -434,6 +439,30 @@ async def test_completed_job_is_counted_once(door: FrontDoor, client: httpx.Asyn
     record = await door.records.read(run.job.job_id)
     assert record is not None
     assert record.failure is None
+
+
+async def test_what_a_job_used_is_in_its_status_and_counted_once_by_tier(
+    door: FrontDoor, client: httpx.AsyncClient
+) -> None:
+    run = await filmed(door, client)
+    record = await door.records.read(run.job.job_id)
+    assert record is not None
+    used = Receipt(characters_spoken=120, gpu_seconds=4.5, pictures_painted=3, bytes_stored=1024).plus_seconds(
+        Stage.IMAGES, 7.5
+    )
+    await door.records.write(record.model_copy(update={"receipt": used}))
+
+    await door.outcomes.note(run)
+    await door.outcomes.note(run)
+
+    shown = (await client.get("/orchestrate/status/lisbon")).json()["receipt"]
+    assert shown["stage_seconds"] == {"images": 7.5}
+    assert (shown["characters_spoken"], shown["pictures_painted"], shown["bytes_stored"]) == (120, 3, 1024)
+    assert await count(door, CHARACTERS_SPOKEN.increment(tier="standard")) == 120
+    assert await count(door, GPU_SECONDS.increment(tier="standard")) == 4.5
+    assert await count(door, PICTURES_PAINTED.increment(tier="standard")) == 3
+    assert await count(door, BYTES_STORED.increment(tier="standard")) == 1024
+    assert await count(door, STAGE_SECONDS.increment(tier="standard", stage="images")) == 7.5
 
 
 async def test_job_is_counted_as_accepted_once_even_when_the_front_door_died_before_it_could(

@@ -17,7 +17,7 @@ def direct_requirements() -> list[Requirement]:
 
 
 def locked_versions() -> dict[str, str]:
-    return dict(re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+)", LOCK, re.MULTILINE))
+    return dict(re.findall(r"^([a-z0-9._-]+)(?:\[[a-z0-9,_-]+\])?==([^ ;\\]+)", LOCK, re.MULTILINE))
 
 
 def test_every_direct_dependency_is_locked_at_a_version_that_pyproject_allows() -> None:

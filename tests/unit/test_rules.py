@@ -16,7 +16,8 @@ from monitoring.rules.recordings import recordings
 from monitoring.rules.routing import ECHOES
 from monitoring.rules.rule import Alert, Recording
 from tabario.errors import ConfigurationError
-from tabario.settings import AlertSettings, MetricsScope, ScrapeSettings, read_group
+from tabario.settings import AlertSettings, MetricsScope, ScrapeSettings
+from tabario.settings_source import read_group
 from tests.support.promql import cumulative_series, known_series, selectors
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from tabario.errors import ConfigurationError
-from tabario.settings import TracingSettings, read_group
+from tabario.settings import TracingSettings
+from tabario.settings_source import read_group
 from tabario.tracing import start_tracing, trace_labels
 
 

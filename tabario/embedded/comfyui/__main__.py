@@ -1,4 +1,4 @@
-"""`python -m tabario.embedded.comfyui`: the stand-in as a process, on loopback only."""
+"""`python -m tabario.embedded.comfyui`: the stand-in as a process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from tabario.logs import configure_logging
 def main() -> None:
     """Serves a stand-in for ComfyUI until SIGTERM."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--port", type=int, required=True, help="port on 127.0.0.1")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; loopback only when absent")
+    parser.add_argument("--port", type=int, required=True, help="port to listen on")
     parser.add_argument("--directory", type=Path, required=True, help="directory of pictures, uploads and the log")
     parser.add_argument("--image-seconds", type=float, default=1.0, help="seconds that a picture takes")
     parser.add_argument(
@@ -26,7 +27,7 @@ def main() -> None:
     configure_logging()
     uvicorn.run(
         create_app(options.directory, image_seconds=options.image_seconds, version=options.version),
-        host="127.0.0.1",
+        host=options.host,
         port=options.port,
         log_level="warning",
         log_config=None,

@@ -1,0 +1,1 @@
+"""Completion webhooks: put into an outbox in Redis at the end of a job, delivered from there until they arrive."""

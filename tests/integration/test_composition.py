@@ -1,0 +1,171 @@
+"""docker-compose.yml started as processes: its own commands, environment, secrets and health checks, to a film."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+from uuid import uuid4
+
+import httpx
+import jwt
+import pytest
+
+from tabario.cli.secret_files import GIVEN, make_secrets
+from tests.support.composition import Composition, read_compose
+from tests.support.issuer import PRIVATE_KEYS, Issuer, issuer_running
+from tests.support.jobs import new_job
+from tests.support.postgresql import find_postgresql, unprivileged_directory
+from tests.support.waiting import eventually
+
+ONE_OFF: Final = ("migrate", "deploy")
+
+pytestmark = [
+    pytest.mark.skipif(find_postgresql() is None, reason="there is no PostgreSQL here: install postgresql"),
+    pytest.mark.timeout(1200),  # a busy machine takes minutes to start all of it
+]
+
+
+@pytest.fixture(scope="module")
+async def issuer() -> AsyncIterator[Issuer]:
+    async with issuer_running() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def composition(issuer: Issuer) -> Iterator[Composition]:
+    """Every service of the file that can be had here, healthy."""
+    variables = {
+        "PUBLIC_URL": "https://films.example",
+        "SUPABASE_URL": f"http://localhost:{issuer.port}",
+        "COMFYUI_URL": "http://comfyui:8188",
+    }
+    with unprivileged_directory() as directory:
+        list(make_secrets(directory / "secrets"))
+        (directory / "secrets" / GIVEN).write_text("sb_secret_made_up_for_this_test")
+        composition = Composition(directory, read_compose(variables))
+        with composition.stack:
+            for service in in_order(composition):
+                if service in ONE_OFF:
+                    composition.run(service)
+                else:
+                    composition.start(service)
+            yield composition
+
+
+def in_order(composition: Composition) -> list[str]:
+    """The services, each after those that it depends on."""
+    order: list[str] = []
+
+    def add(service: str) -> None:
+        for needed in composition.services[service].get("depends_on", ()):
+            add(needed)
+        if service not in order:
+            order.append(service)
+
+    for service in composition.services:
+        add(service)
+    return order
+
+
+def token(issuer: Issuer, user_id: str) -> str:
+    now = int(time.time())
+    claims = {
+        "iss": f"http://localhost:{issuer.port}/auth/v1",
+        "aud": "authenticated",
+        "role": "authenticated",
+        "sub": user_id,
+        "iat": now,
+        "exp": now + 600,
+        "app_metadata": {"tier": "premium"},
+    }
+    return jwt.encode(claims, PRIVATE_KEYS["ES256"], algorithm="ES256", headers={"kid": "ES256"})
+
+
+async def test_a_job_becomes_a_film(composition: Composition, issuer: Issuer) -> None:
+    headers = {"Authorization": f"Bearer {token(issuer, str(uuid4()))}"}
+    address = f"http://{composition.address('front-door')}:8000"
+    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client:
+        body = {**new_job().spec.model_dump(mode="json"), "run_id": "lisbon"}
+        reply = await client.post("/orchestrate/start", json=body)
+        assert reply.status_code == 202, reply.text
+
+        async def is_over() -> bool:
+            state = (await client.get("/orchestrate/status/lisbon")).json()["state"]
+            return state in {"completed", "failed", "crashed"}
+
+        await eventually(is_over, within=240, what="the job is over")
+        status = (await client.get("/orchestrate/status/lisbon")).json()
+        film = await client.get("/orchestrate/video/lisbon")
+
+    assert status["state"] == "completed", status
+    assert status["film"]["url"].startswith("https://films.example/")
+    assert film.content[4:8] == b"ftyp"
+
+
+def test_the_doctor_finds_no_fault(composition: Composition) -> None:
+    findings = json.loads(composition.run("deploy", "tabario", "doctor", "--json"))
+    verdicts = {finding["check"]: finding["verdict"] for finding in findings}
+    for check in ("prefect-auth", "prefect-leases", "redis-password", "redis-persistence", "deployment", "workers"):
+        assert verdicts[check] == "ok", findings
+
+
+def test_every_process_listens_on_its_own_address_and_on_the_ports_meant(composition: Composition) -> None:
+    meant: dict[str, set[int]] = {
+        "postgres": {5432},
+        "redis": {6379},
+        "prefect-server": {4200},
+        "prefect-services": set(),
+        "worker": {8080},
+        "front-door": {8000},
+        "exporter": {9108},
+        "comfyui": {8188},
+    }
+    assert set(composition.processes) == set(meant)
+    for service, ports in meant.items():
+        expected = {(composition.address(service), port) for port in ports}
+        assert composition.listening(service) == expected, service
+
+
+async def test_nobody_is_served_without_a_secret(composition: Composition) -> None:
+    async with httpx.AsyncClient(timeout=10) as client:
+        prefect = f"http://{composition.address('prefect-server')}:4200/api"
+        assert (await client.post(f"{prefect}/flow_runs/filter", json={})).status_code == 401
+        door = f"http://{composition.address('front-door')}:8000"
+        assert (await client.get(f"{door}/orchestrate/runs")).status_code == 401
+
+
+async def test_the_exporter_sees_the_system(composition: Composition) -> None:
+    address = f"http://{composition.address('exporter')}:9108/metrics"
+
+    async def sees_a_worker() -> bool:
+        async with httpx.AsyncClient(timeout=10) as client:
+            return "worker_active 1.0" in (await client.get(address)).text
+
+    await eventually(sees_a_worker, within=60, what="the exporter sees the worker")
+
+
+@pytest.mark.parametrize("secret", ["redis_password", "prefect_auth", "supabase_secret_key"])
+@pytest.mark.parametrize("service", ["front-door", "deploy"])
+def test_an_empty_or_weak_secret_stops_the_start(composition: Composition, service: str, secret: str) -> None:
+    path = composition.directory / "secrets" / secret
+    before = path.read_text()
+    try:
+        path.write_text("")
+        assert secret.split("_", maxsplit=1)[0].upper() in refusal(composition, service)
+        if secret != GIVEN:
+            path.write_text("tabario:changeme" if "auth" in secret else "changeme")
+            assert "changeme" not in refusal(composition, service)
+    finally:
+        path.write_text(before)
+
+
+def refusal(composition: Composition, service: str) -> str:
+    """What a service says as it refuses to start."""
+    with pytest.raises(AssertionError) as caught:
+        composition.run(service)
+    sentence = str(caught.value)
+    assert "Set " in sentence
+    assert "Traceback" not in sentence
+    return sentence

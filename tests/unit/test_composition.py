@@ -1,0 +1,164 @@
+"""docker-compose.yml and the Dockerfile as files: what they open, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from jsonschema import Draft201909Validator
+from pydantic_settings import BaseSettings
+
+from tabario import settings
+from tabario.cli.secret_files import make_secrets
+from tabario.secret_files import expand
+from tabario.settings_source import variable_name
+from tabario.strength import weakness
+from tests.support.composition import COMPOSE_FILE, OURS, ROOT, entrypoint, read_compose
+
+SCHEMA: Final = ROOT / "tests" / "recordings" / "compose" / "compose_spec.json"
+S3_FILE: Final = ROOT / "docker-compose.s3.yml"
+VARIABLES: Final = {
+    "PUBLIC_URL": "https://films.example",
+    "SUPABASE_URL": "https://project.supabase.co",
+    "COMFYUI_URL": "http://gpu:8188",
+    "MEDIA_BUCKET": "films",
+}
+ONE_OFF: Final = {"migrate", "deploy"}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    return read_compose(VARIABLES)
+
+
+@pytest.mark.parametrize("path", [COMPOSE_FILE, S3_FILE])
+def test_the_file_fits_the_specification(path: Path) -> None:
+    validator = Draft201909Validator(json.loads(SCHEMA.read_text()))
+    assert [error.message for error in validator.iter_errors(read_compose(VARIABLES, path))] == []
+
+
+def test_only_the_front_door_is_open_to_other_hosts(compose: dict[str, Any]) -> None:
+    published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
+    everywhere = {name for name, ports in published.items() if not all(port.startswith("127.0.0.1:") for port in ports)}
+    assert everywhere == {"front-door"}
+    assert published.keys() <= {"front-door", "prefect-server"}
+
+
+def test_databases_are_out_of_reach_of_everything_outside(compose: dict[str, Any]) -> None:
+    internal = {name for name, network in compose["networks"].items() if network.get("internal")}
+    for name in ("postgres", "redis"):
+        assert set(compose["services"][name]["networks"]) <= internal
+
+
+def test_every_image_is_of_one_exact_version(compose: dict[str, Any]) -> None:
+    images = {service["image"] for service in compose["services"].values()}
+    bases = set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    assert all(re.search(r":v?\d+\.\d+(\.\d+)?(-[a-z]+)*$", image) for image in images | bases), images
+
+
+def test_every_service_is_watched_limited_and_started_again(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        if name in ONE_OFF:
+            assert service["restart"] == "on-failure"
+        else:
+            assert service["restart"] == "unless-stopped"
+            assert "healthcheck" in service
+            assert service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"}
+        assert "no-new-privileges:true" in service["security_opt"]
+
+
+def test_our_containers_have_no_rights_and_nothing_to_write_to_but_what_is_named(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        if service["image"].startswith(OURS):
+            assert service["read_only"]
+            assert service["cap_drop"] == ["ALL"]
+    assert re.search(r"^USER 10001:10001$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+
+
+def test_no_secret_stands_in_the_file(compose: dict[str, Any]) -> None:
+    secret = re.compile(r"PASSWORD|SECRET|AUTH|KEY|DOCKET_URL")
+    for service in (*compose["services"].values(), *read_compose(VARIABLES, S3_FILE)["services"].values()):
+        for variable, value in service.get("environment", {}).items():
+            if secret.search(variable) and not variable.endswith("_ENABLED"):
+                assert re.fullmatch(r"\w+_?_FILE", variable), variable
+                assert value.removeprefix("/run/secrets/") in service["secrets"]
+
+
+@pytest.mark.parametrize("missing", ["PUBLIC_URL", "SUPABASE_URL", "COMFYUI_URL"])
+def test_it_does_not_start_without_what_only_its_operator_knows(missing: str) -> None:
+    with pytest.raises(KeyError, match=missing):
+        read_compose({name: value for name, value in VARIABLES.items() if name != missing})
+
+
+def test_every_variable_that_is_ours_is_a_setting(compose: dict[str, Any]) -> None:
+    groups = [
+        kind
+        for kind in vars(settings).values()
+        if isinstance(kind, type) and issubclass(kind, BaseSettings) and kind is not BaseSettings
+    ]
+    known = {variable_name(group, name) for group in groups for name in group.model_fields}
+    services = (*compose["services"].values(), *read_compose(VARIABLES, S3_FILE)["services"].values())
+    used = {variable for service in services for variable in service.get("environment", {})}
+    ours = {variable.removesuffix("_FILE") for variable in used if variable.startswith(("TABARIO_", "SUPABASE_"))}
+    assert ours <= known
+
+
+def test_the_example_of_the_variables_names_each_of_them() -> None:
+    example = (ROOT / "deploy" / "compose.env.example").read_text()
+    named = set(re.findall(r"^#? ?([A-Z_]+)=", example, re.MULTILINE))
+    files = COMPOSE_FILE.read_text() + S3_FILE.read_text()
+    assert named == set(re.findall(r"(?<!\$)\$\{(\w+)", files))
+
+
+def test_everything_that_is_mounted_is_there(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        for volume in service.get("volumes", ()):
+            source = volume.partition(":")[0]
+            assert not source.startswith("./") or (ROOT / source).exists(), source
+            assert source.startswith(("./", "/")) or source in compose["volumes"], source
+
+
+def test_the_image_holds_what_it_copies_and_runs() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)
+    allowed = (ROOT / ".dockerignore").read_text().splitlines()
+    for source in (word for line in copied for word in line.split()):
+        assert (ROOT / source).exists()
+        assert f"!{source}" in allowed
+    assert entrypoint() == ["tabario", "exec", "--"]
+
+
+def test_the_image_gets_the_versions_of_the_lock_and_no_tools() -> None:
+    pinned, run = (
+        dict(re.findall(r"^([\w.-]+)(?:\[.*?\])?==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.lock", "requirements.run.lock")
+    )
+    assert run.items() <= pinned.items()
+    assert "prefect" in run
+    assert not run.keys() & {"pytest", "ruff", "mypy", "moto", "uv"}
+
+
+def test_secrets_are_made_once_strong_and_as_the_file_names_them(compose: dict[str, Any], tmp_path: Path) -> None:
+    directory = tmp_path / "secrets"
+    lines = list(make_secrets(directory))
+    made = {path.name: path.read_text().strip() for path in directory.iterdir()}
+    assert "supabase_secret_key: missing" in lines[-1]
+    assert {*made, "supabase_secret_key"} == set(compose["secrets"])
+    assert [weakness(secret) for secret in made.values()] == [None] * len(made)
+    assert made["redis_password"] in made["prefect_docket_url"]
+    assert directory.stat().st_mode & 0o077 == 0
+
+    assert all(line.endswith((": kept", "file")) for line in make_secrets(directory))
+    assert {path.name: path.read_text().strip() for path in directory.iterdir()} == made
+
+
+def test_every_secret_file_of_ours_reaches_programs_that_read_none(compose: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("b2f1c09d7ae84653")
+    for service in compose["services"].values():
+        if service["image"].startswith(OURS):
+            files = [name for name in service.get("environment", {}) if name.endswith("_FILE")]
+            expanded = expand(dict.fromkeys(files, str(tmp_path / "secret")))
+            assert set(expanded) == {name.removesuffix("_FILE") for name in files}
