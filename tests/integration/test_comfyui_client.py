@@ -124,6 +124,20 @@ async def test_picture_is_painted_once_and_delivered_whole(
     [run] = [run for run in server.runs() if run["prompt_id"] == str(prompt_id)]
     assert run["images"] == 1
     assert run["extra_data"].items() >= OUR_JOB.items()
+    assert run["extra_data"]["client_id"] == str(prompt_id)  # without one, its progress would go to everybody
+
+
+async def test_picture_in_the_servers_cache_is_saved_under_a_name_of_its_own(
+    server: ComfyUIServer, client: ComfyUIClient, prompt_id: UUID
+) -> None:
+    again = uuid4()
+    same = graph_of(prompt_id)
+    first = await client.paint(same, prompt_id=prompt_id, extra_data=OUR_JOB)
+    same.nodes["7"]["inputs"]["filename_prefix"] = f"test/{again}/1"
+    second = await client.paint(same, prompt_id=again, extra_data=OUR_JOB)
+    assert second.file.subfolder == f"test/{again}" != first.file.subfolder
+    check_picture(await client.fetch(second), SIZE)
+    assert [run["images"] for run in server.runs() if run["prompt_id"] in (str(prompt_id), str(again))] == [1, 0]
 
 
 async def test_several_pictures_at_once_come_to_their_own_callers(client: ComfyUIClient) -> None:

@@ -129,7 +129,7 @@ GOTCHAS: Final[dict[str, Gotcha]] = {
     ),
     "somebody interrupts whatever runs": Gotcha({"hang": {}}, interrupt_all),
     # websocket
-    "the websocket is deaf": Gotcha({"deaf_websocket": {"times": 99}}),
+    "the websocket is deaf, or blocked by one who stopped reading": Gotcha({"deaf_websocket": {"times": 99}}),
     # outputs and files
     "the order of output nodes varies": Gotcha(change=with_two_saved_pictures),
     "temporary previews stand among the outputs": Gotcha(change=with_preview),
@@ -142,6 +142,12 @@ GOTCHAS: Final[dict[str, Gotcha]] = {
 
 ELSEWHERE: Final[dict[str, Callable[..., Any]]] = {
     "the same id is accepted twice": test_comfyui_client.test_prompt_of_a_process_that_died_is_adopted,
+    "an identical prompt is answered from the cache, with the old file": (
+        test_comfyui_client.test_picture_in_the_servers_cache_is_saved_under_a_name_of_its_own
+    ),
+    "without a client id, progress goes to everybody": (
+        test_comfyui_client.test_picture_is_painted_once_and_delivered_whole
+    ),
     "two clients want the same prompt": test_comfyui_pool.test_two_processes_that_want_the_same_picture_pay_once,
     "/interrupt stops somebody else's prompt": test_comfyui_painting.test_old_server_cancels_this_prompt_only,
     "a delete does nothing to a running prompt": (
