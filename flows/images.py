@@ -32,8 +32,8 @@ from tabario.scenes import Scene, ScenePicture
 from tabario.styles import STYLES
 from tabario.styles.workflow import build_graph
 
-AHEAD: Final = 3
-"""Pictures of one job on their way for each place at a server: one is there, others are fetched, checked, or wait."""
+AHEAD: Final = 2
+"""Pictures of one job on their way for each place at a server: one is there, another is fetched, checked, or waits."""
 
 ATTEMPTS: Final = 2
 """How often a picture is painted that comes out broken or black; each attempt has a seed of its own."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from flows.measures import RequestMeasures
 from flows.studio import open_studio
 from flows.tracking import track
 from tabario.jobs import Job
+from tabario.records import Stage
 from tabario.scenes import Scene
 from tabario.settings import ComfyUISettings
 
@@ -44,9 +44,8 @@ async def picture_loop(job: Job, pictures: int, url: str) -> float:
     ):
         scenes = scenes_of(job, pictures)
         progress.plan(scenes=len(scenes), film_seconds=float(len(scenes)))
-        began = time.monotonic()
         await paint_pictures(replace(studio, comfyui=pool), scenes)
-        return time.monotonic() - began
+        return progress.stage_seconds[Stage.IMAGES]
 
 
 @dataclass(frozen=True)
