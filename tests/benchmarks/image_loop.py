@@ -40,7 +40,7 @@ POLL_SECONDS: Final = 5.0
 ROUNDS: Final = 2
 SPEED_UP_ROUNDS: Final = 3
 KILLS: Final = 20
-KILLS_AT_ONCE: Final = 4
+KILLS_AT_ONCE: Final = 2
 KILLED_PICTURES: Final = 8
 
 

@@ -18,12 +18,12 @@ from tests.support.waiting import wait_until
 
 @dataclass(frozen=True)
 class ComfyUIServer:
-    """A running stand-in."""
+    """A running stand-in. `process` is None for one in the test's own process."""
 
     url: str
     directory: Path
     http: httpx.Client
-    process: subprocess.Popen[bytes] | None = None  # None: it serves from this process
+    process: subprocess.Popen[bytes] | None = None
 
     def kill(self) -> None:
         """Ends the server as SIGKILL does."""

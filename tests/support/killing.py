@@ -20,10 +20,8 @@ async def kill_and_resume(loop: PictureLoop, server: ComfyUIServer, job: Job, pi
     async def has_begun() -> bool:
         return painted() >= after
 
-    process = await loop.start(job, pictures, server.url)
-    await eventually(has_begun, within=120, what=f"{after} pictures are painted")
-    process.kill()
-    await process.communicate()
+    async with loop.started(job, pictures, server.url):  # it is killed at the end of the block
+        await eventually(has_begun, within=240, what=f"{after} pictures are painted")
     assert painted() < pictures, "the loop was over before it could be killed"
     await loop.run(job, pictures, server.url)
     return painted()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,20 +57,27 @@ class PictureLoop:
     prefect_url: str
     directory: Path
 
-    async def start(self, job: Job, pictures: int, url: str) -> asyncio.subprocess.Process:
-        """A process that paints the pictures of the job."""
+    @asynccontextmanager
+    async def started(self, job: Job, pictures: int, url: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """A process that paints the pictures of the job; if it lives at the end of the block, SIGKILL ends it."""
         with (self.directory / "picture-loop.log").open("ab") as log:
-            return await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.support.picture_loop", job.model_dump_json(), str(pictures), url),
                 env=self._environment(),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
             )
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
 
     async def run(self, job: Job, pictures: int, url: str) -> float:
         """Seconds that the loop took in a process of its own."""
-        process = await self.start(job, pictures, url)
-        output, _ = await process.communicate()
+        async with self.started(job, pictures, url) as process:
+            output, _ = await process.communicate()
         assert process.returncode == 0, f"the picture loop failed; see {self.directory / 'picture-loop.log'}"
         return float(output.split()[-1])
 
