@@ -12,6 +12,7 @@ from monitoring.grafana.board import (
     PER_MINUTE,
     SECONDS,
     SHARE,
+    WINDOW,
     Chart,
     Figure,
     Panel,
@@ -90,10 +91,17 @@ def _pictures() -> Sequence[Panel]:
             width=12,
         ),
         Chart(
-            "Executors at work",
-            "Servers that were busy with finished pictures, on average: 2 of 2 is all that the machines can do.",
+            "Servers busy",
+            "How many executors were at work on average; a picture counts when it is done. The rest of them was idle.",
             NUMBER,
-            (Query(f"sum(rate({series(m.COMFYUI_BUSY_SECONDS)}[$__rate_interval]))", "busy"),),
+            (Query(f"sum(rate({series(m.COMFYUI_BUSY_SECONDS)}{WINDOW}))", "busy"),),
+            width=12,
+        ),
+        Chart(
+            "Scenes made anew",
+            "Jobs accepted for it, in the window before each moment.",
+            NUMBER,
+            (Query(grown(m.SCENES_REGENERATED), "anew"),),
             width=12,
         ),
     )
