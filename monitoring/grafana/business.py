@@ -39,12 +39,6 @@ def _totals() -> Sequence[Panel]:
         Figure("Success", "Films among the jobs that ended, cancelled ones left out.", SHARE, success, good_from=0.95),
         Figure("Length of films", "Of all films made in the window.", SECONDS, grown(m.VIDEO_SECONDS_PRODUCED)),
         Figure("Pictures made", "In the window.", NUMBER, grown(m.IMAGES_GENERATED)),
-        Figure(
-            "Scenes made anew",
-            "Jobs that change one scene of a film, in the window.",
-            NUMBER,
-            grown(m.SCENES_REGENERATED),
-        ),
         Figure("Jobs cancelled", "By their owners, in the window.", NUMBER, grown(m.JOBS_CANCELLED)),
     )
 
