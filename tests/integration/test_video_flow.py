@@ -22,6 +22,8 @@ from tabario.cli.deployment import deploy
 from tabario.clients.store import MediaStore, open_store
 from tabario.film.mp4 import read_mp4
 from tabario.jobs import Job, SceneChange
+from tabario.metrics.definitions import VOICE_FALLBACKS
+from tabario.metrics.ledger import MetricsLedger
 from tabario.queue import JobQueue
 from tabario.records import Companion, JobRecord, JobRecords, Stage
 from tabario.settings import ComfyUISettings, Settings, VoiceEngineName, VoiceSettings
@@ -257,6 +259,26 @@ async def test_a_black_picture_is_painted_once_more(
     assert state.type is StateType.COMPLETED
     assert (await record_of(records, job)).film is not None
     assert comfyui.images_painted() == painted + 3
+
+
+async def test_a_dead_voice_service_is_replaced_and_that_is_counted(
+    settings: Settings, records: JobRecords, redis: Redis
+) -> None:
+    dead = VoiceSettings(
+        engine=VoiceEngineName.OPENAI,
+        fallbacks=(VoiceEngineName.ESPEAK,),
+        url=f"http://127.0.0.1:{free_port()}",
+    )
+    await deploy(settings.model_copy(update={"voice": dead}))
+    ((series, _),) = VOICE_FALLBACKS.increment(engine="espeak").deltas
+    before = (await MetricsLedger(redis).read()).values.get(series, 0)
+    job = new_job(script="Another voice tells it.")
+
+    state = await run(job)
+
+    assert state.type is StateType.COMPLETED
+    assert (await record_of(records, job)).film is not None
+    assert (await MetricsLedger(redis).read()).values[series] == before + 1
 
 
 async def test_a_dead_voice_service_fails_the_run_with_advice(settings: Settings, records: JobRecords) -> None:
