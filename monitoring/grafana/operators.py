@@ -154,6 +154,7 @@ def _failures() -> Sequence[Panel]:
             PER_MINUTE,
             (
                 Query(per_minute(m.VOICEOVER_FAILURES, by="reason"), "voiceover, {{reason}}"),
+                Query(per_minute(m.VOICE_FALLBACKS, by="engine"), "spoken by {{engine}} instead"),
                 Query(per_minute(m.IMAGE_GENERATION_FAILURES, by="reason"), "picture, {{reason}}"),
             ),
         ),
