@@ -47,7 +47,7 @@ async def picture_loop(job: Job, pictures: int, url: str) -> float:
         scenes = scenes_of(job, pictures)
         progress.plan(scenes=len(scenes), film_seconds=float(len(scenes)))
         await paint_pictures(replace(studio, comfyui=pool), scenes)
-        return progress.stage_seconds[Stage.IMAGES]
+        return progress.receipt.stage_seconds[Stage.IMAGES]
 
 
 @dataclass(frozen=True)
