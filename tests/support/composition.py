@@ -185,13 +185,17 @@ class Composition:
         assert not self.has_ended(service), log.read_text()[-3000:]
 
     def run(self, service: str, *command: str) -> str:
-        """Runs a one-off service, or another command in its place, to its end; returns what it printed."""
-        words = [*entrypoint(), *command] if command else self.command(service)
-        done = subprocess.run(
-            words, env=self.environment(service), cwd=self.directory, capture_output=True, text=True, check=False
-        )
+        """Runs a one-off service, or another command in its place, to its good end; returns what it printed."""
+        done = self.execute(service, *command)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def execute(self, service: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """The same, to whatever end."""
+        words = [*entrypoint(), *command] if command else self.command(service)
+        return subprocess.run(
+            words, env=self.environment(service), cwd=self.directory, capture_output=True, text=True, check=False
+        )
 
     def is_healthy(self, service: str) -> bool:
         """One run of the health check."""
