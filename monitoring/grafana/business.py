@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from monitoring.grafana.board import (
+    BYTES,
     NUMBER,
     SECONDS,
     SHARE,
@@ -103,6 +104,38 @@ def _production() -> Sequence[Panel]:
             "In the window before each moment.",
             SECONDS,
             (Query(grown(m.VIDEO_SECONDS_PRODUCED), "films"),),
+            width=12,
+        ),
+        Chart(
+            "GPU time",
+            "That ComfyUI worked for jobs, as their receipts have it: what pictures cost.",
+            SECONDS,
+            (Query(grown(m.GPU_SECONDS, by="tier"), "{{tier}}"),),
+        ),
+        Chart(
+            "Pictures painted",
+            "For jobs that ended; adopted pictures cost nothing and are left out.",
+            NUMBER,
+            (Query(grown(m.PICTURES_PAINTED, by="tier"), "{{tier}}"),),
+        ),
+        Chart(
+            "Characters spoken",
+            "What a voice service charges for.",
+            NUMBER,
+            (Query(grown(m.CHARACTERS_SPOKEN, by="tier"), "{{tier}}"),),
+        ),
+        Chart(
+            "Films stored",
+            "Bytes of the films of jobs that ended.",
+            BYTES,
+            (Query(grown(m.BYTES_STORED, by="tier"), "{{tier}}"),),
+            width=12,
+        ),
+        Chart(
+            "Time in each stage",
+            "Of jobs that ended, over all tries.",
+            SECONDS,
+            (Query(grown(m.STAGE_SECONDS, by="stage"), "{{stage}}"),),
             width=12,
         ),
     )

@@ -230,6 +230,21 @@ def _capacity() -> Sequence[Panel]:
             (Query(f"sum by (kind) (increase({series(m.QUEUE_DRIFT)}{WINDOW}))", "{{kind}}"),),
         ),
         Chart(
+            "Webhooks by outcome",
+            "Attempts to tell the app of a job's end; given up means that nobody will try again.",
+            PER_MINUTE,
+            (Query(per_minute(m.WEBHOOK_ATTEMPTS, by="outcome"), "{{outcome}}"),),
+        ),
+        Chart(
+            "Webhooks waiting",
+            "Still to be delivered, and how long the slow ones took.",
+            NUMBER,
+            (
+                Query(f"sum({series(m.WEBHOOKS_PENDING)})", "waiting"),
+                Query(quantile(m.WEBHOOK_DELIVERY_SECONDS, 0.95), "seconds until delivered, P95"),
+            ),
+        ),
+        Chart(
             "Questions for a user's tier",
             "How the database answered.",
             PER_MINUTE,

@@ -33,7 +33,7 @@ ROW = re.compile(r"^\| ([a-z0-9_]+) \| (counter|gauge|histogram) \| ([^|]*) \| (
 LIBRARY = ("python_", "process_", "prefect_")  # what the libraries count of themselves
 LABELS = {
     *("reason", "step", "workflow", "endpoint", "status", "work_queue", "work_pool", "tier", "state", "source", "kind"),
-    *("outcome", "version"),
+    *("outcome", "stage", "engine", "version"),
 }
 MOST_VALUES = 50
 SOURCES = ("recorded", "queue", "runs", "workers", "slots")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,10 +24,12 @@ from tabario.cli.deployment import deploy
 from tabario.metrics.definitions import (
     COMFYUI_BUSY_SECONDS,
     COMFYUI_REQUESTS,
+    GPU_SECONDS,
     JOB_TOTAL_SECONDS,
     LEASE_RENEWALS,
     RECORDED,
     REDIS_ERRORS,
+    STAGE_SECONDS,
 )
 from tabario.metrics.ledger import MetricsLedger
 from tabario.metrics.series import Histogram
@@ -44,6 +46,7 @@ from tests.support.waiting import eventually
 
 IMAGE_TIMEOUT = 6.0
 PATIENCE = 150.0
+SCRIPT_LENGTH = len(new_job().spec.script)
 ONE_SCENE: dict[str, Any] = {
     "script": "The fox crosses the frozen river.",
     "prompts": [{"image_prompt": "a fox on a frozen river"}],
@@ -55,7 +58,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-UNKNOWABLE = (REDIS_ERRORS, LEASE_RENEWALS, COMFYUI_BUSY_SECONDS)
+UNKNOWABLE = (REDIS_ERRORS, LEASE_RENEWALS, COMFYUI_BUSY_SECONDS, GPU_SECONDS, STAGE_SECONDS)
 READ_AT = "video_orchestrator_exporter_last_success_timestamp_seconds"
 
 Series = tuple[str, frozenset[tuple[str, str]]]
@@ -277,7 +280,7 @@ async def test_every_count_is_the_truth_about_jobs_that_end_in_every_way(studio:
         "crashed",
     ]
     assert (refused.status_code, invalid.status_code) == (409, 422)
-    expected = expected_counts(studio.answers, film_seconds=made["film"]["duration"])
+    expected = expected_counts(studio.answers, film=made["film"])
 
     async def is_shown() -> bool:
         return grown(before, await studio.exposition()) == expected
@@ -289,7 +292,7 @@ async def test_every_count_is_the_truth_about_jobs_that_end_in_every_way(studio:
     assert_total_time_is_exact(before, after, [made, failed, timed_out, killed])
 
 
-def expected_counts(answers: Answers, *, film_seconds: float) -> dict[Series, float]:
+def expected_counts(answers: Answers, *, film: Mapping[str, Any]) -> dict[Series, float]:
     """What five jobs, one refused and one invalid submission leave behind; everything else must not have grown."""
     picture = {"step": "text2image", "workflow": "text2image"}
     requests = {
@@ -318,7 +321,11 @@ def expected_counts(answers: Answers, *, film_seconds: float) -> dict[Series, fl
         series("video_orchestrator_submissions_rejected_total", tier="standard", reason="slots_full"): 1,
         series("video_orchestrator_jobs_cancelled_total"): 1,
         series("video_orchestrator_jobs_resumed_total"): 1,
-        series("video_orchestrator_video_seconds_produced_total"): film_seconds,
+        series("video_orchestrator_video_seconds_produced_total"): film["duration"],
+        series("video_orchestrator_stored_bytes_total", tier="premium"): film["bytes"],
+        series("video_orchestrator_pictures_painted_total", tier="premium"): 2,
+        series("video_orchestrator_characters_spoken_total", tier="premium"): SCRIPT_LENGTH,
+        series("video_orchestrator_characters_spoken_total", tier="standard"): 4 * SCRIPT_LENGTH,
         **requests,
         **times,
     }
