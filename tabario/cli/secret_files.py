@@ -21,6 +21,7 @@ MADE: Final[dict[str, Callable[[], str]]] = {
     "postgres_password": _password,
     REDIS: _password,
     "prefect_auth": lambda: f"tabario:{_password()}",
+    "grafana_password": _password,
     "link_key": _password,
     "webhook_secret": lambda: f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}",
 }

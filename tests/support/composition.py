@@ -244,5 +244,7 @@ def _postgres(composition: Composition, service: str, words: list[str]) -> list[
 PROGRAMS: Final[dict[str, Callable[[Composition, str, list[str]], list[str]]]] = {
     "postgres": _postgres,
     "redis": lambda _composition, _service, words: words,
+    "prom/prometheus": lambda _composition, _service, words: ["prometheus", *words],
+    "prom/alertmanager": lambda _composition, _service, words: ["prometheus-alertmanager", *words],
 }
 """What the entrypoint of each image that is not ours makes of the command."""

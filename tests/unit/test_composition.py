@@ -26,7 +26,7 @@ VARIABLES: Final = {
     "COMFYUI_URL": "http://gpu:8188",
     "MEDIA_BUCKET": "films",
 }
-ONE_OFF: Final = {"migrate", "deploy"}
+ONE_OFF: Final = {"migrate", "deploy", "rules"}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_only_the_front_door_is_open_to_other_hosts(compose: dict[str, Any]) -> 
     published = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
     everywhere = {name for name, ports in published.items() if not all(port.startswith("127.0.0.1:") for port in ports)}
     assert everywhere == {"front-door"}
-    assert published.keys() <= {"front-door", "prefect-server"}
+    assert published.keys() <= {"front-door", "prefect-server", "grafana"}
 
 
 def test_databases_are_out_of_reach_of_everything_outside(compose: dict[str, Any]) -> None:
