@@ -325,7 +325,7 @@ def expected_counts(answers: Answers, *, film: Mapping[str, Any]) -> dict[Series
         series("video_orchestrator_stored_bytes_total", tier="premium"): film["bytes"],
         series("video_orchestrator_pictures_painted_total", tier="premium"): 2,
         series("video_orchestrator_characters_spoken_total", tier="premium"): SCRIPT_LENGTH,
-        series("video_orchestrator_characters_spoken_total", tier="standard"): 4 * SCRIPT_LENGTH,
+        series("video_orchestrator_characters_spoken_total", tier="standard"): 4 * len(ONE_SCENE["script"]),
         **requests,
         **times,
     }
