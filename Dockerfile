@@ -3,7 +3,7 @@ FROM python:3.11.11-slim-bookworm AS builder
 WORKDIR /build
 COPY requirements.run.lock ./
 RUN python -m venv /opt/venv \
-    && /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes -r requirements.run.lock
+    && /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes -c requirements.run.lock -r requirements.run.lock
 COPY pyproject.toml README.md ./
 COPY tabario ./tabario
 COPY blocks ./blocks

@@ -2,6 +2,8 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+# As constraints too: older pips look for the lock's version only where a package is asked for without an extra.
+LOCKED := --constraint requirements.lock --requirement requirements.lock
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$python && break; done)
 
@@ -42,9 +44,9 @@ format: $(VENV)/installed ## format the code
 
 lock: ## write requirements.lock and requirements.run.lock anew from pyproject.toml
 	PATH="$(BIN):$$PATH" uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra otel --extra dev \
-		--generate-hashes --no-strip-extras --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.lock
 	PATH="$(BIN):$$PATH" uv pip compile --quiet --universal --python-version 3.11 --constraint requirements.lock \
-		--generate-hashes --no-strip-extras --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.run.lock
+		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.run.lock
 
 clean: ## remove the stack's state and all build products, but not .venv
 	rm -rf .tabario build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .schemathesis
@@ -53,6 +55,6 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or 3.12 is needed and neither is on PATH" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the locked packages into $(VENV) (once; takes a minute or two)."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes $(LOCKED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
