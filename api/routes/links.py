@@ -27,7 +27,7 @@ open_router = APIRouter()
 
 
 class LinkRequest(BaseModel):
-    """Body of `POST /orchestrate/video/{run}/link`."""
+    """Body of `POST /orchestrate/link/{run}`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -35,7 +35,7 @@ class LinkRequest(BaseModel):
 
 
 @router.post(
-    "/orchestrate/video/{run}/link",
+    "/orchestrate/link/{run}",
     status_code=HTTPStatus.CREATED,
     operation_id="create_link",
     summary="Make a link to the film",

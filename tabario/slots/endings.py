@@ -57,9 +57,10 @@ class Endings:
     async def _call_hooks(self, run: Run) -> None:
         done = await self._redis.smembers(names.ended_key(run.flow_run_id))
         for name, hook in self._hooks.items():
-            if name not in done:
+            deed = f"{run.lease_id}/{name}"  # a run that was started again by hand ends once more
+            if deed not in done:
                 await hook(run)
-                await self._note(run, name)
+                await self._note(run, deed)
 
     async def _note(self, run: Run, deed: str) -> None:
         key = names.ended_key(run.flow_run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -287,6 +288,7 @@ def door(
         prefect=deployed_prefect,
         TABARIO_ENVIRONMENT="production",
         TABARIO_DEVELOPMENT_KEY="",
+        PREFECT_API_AUTH_STRING=f"tabario:{secrets.token_hex(16)}",  # production asks for one
         SUPABASE_URL=project.url,
         SUPABASE_SECRET_KEY=SECRET_KEY,
     ) as opened:

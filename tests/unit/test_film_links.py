@@ -48,7 +48,7 @@ async def finished(door: FrontDoor, client: httpx.AsyncClient) -> None:
 
 
 async def link(client: httpx.AsyncClient, **body: int) -> str:
-    reply = await client.post("/orchestrate/video/lisbon/link", json=body)
+    reply = await client.post("/orchestrate/link/lisbon", json=body)
     assert reply.status_code == 201, reply.text
     address = urlsplit(reply.json()["url"])
     assert f"{address.scheme}://{address.netloc}" == "https://films.example"
@@ -70,7 +70,7 @@ async def test_a_link_serves_the_film_to_whoever_has_it(door: FrontDoor, client:
 
 async def test_a_link_says_when_it_expires(door: FrontDoor, client: httpx.AsyncClient) -> None:
     await finished(door, client)
-    reply = await client.post("/orchestrate/video/lisbon/link")
+    reply = await client.post("/orchestrate/link/lisbon")
     left = datetime.fromisoformat(reply.json()["expires_at"]) - datetime.now(UTC)
     assert timedelta(minutes=59) < left <= timedelta(hours=1)
 
@@ -78,17 +78,17 @@ async def test_a_link_says_when_it_expires(door: FrontDoor, client: httpx.AsyncC
 async def test_only_the_owner_makes_links_and_only_to_a_film_that_is_there(
     door: FrontDoor, client: httpx.AsyncClient
 ) -> None:
-    assert (await client.post("/orchestrate/video/lisbon/link")).status_code == 404
+    assert (await client.post("/orchestrate/link/lisbon")).status_code == 404
     await finished(door, client)
-    assert (await door.anonymous.post("/orchestrate/video/lisbon/link")).status_code == 401
+    assert (await door.anonymous.post("/orchestrate/link/lisbon")).status_code == 401
     async with door.client(user_id="00000000-0000-4000-8000-0000000000ff") as stranger:
-        assert (await stranger.post("/orchestrate/video/lisbon/link")).status_code == 404
+        assert (await stranger.post("/orchestrate/link/lisbon")).status_code == 404
 
 
 @pytest.mark.parametrize("seconds", [0, 59, 8 * 24 * 3600])
 async def test_a_link_serves_for_a_minute_to_a_week(door: FrontDoor, client: httpx.AsyncClient, seconds: int) -> None:
     await finished(door, client)
-    reply = await client.post("/orchestrate/video/lisbon/link", json={"seconds": seconds})
+    reply = await client.post("/orchestrate/link/lisbon", json={"seconds": seconds})
     assert reply.status_code == 422
     assert reply.json()["errors"][0]["field"] == "seconds"
 
@@ -132,7 +132,7 @@ async def test_a_link_is_no_access_token(door: FrontDoor, client: httpx.AsyncCli
 async def test_without_a_key_there_are_no_links(redis: Redis, tmp_path: Path) -> None:
     async with front_door(redis, tmp_path) as door, door.client() as client:
         await finished(door, client)
-        assert (await client.post("/orchestrate/video/lisbon/link")).status_code == 404
+        assert (await client.post("/orchestrate/link/lisbon")).status_code == 404
         assert (await door.anonymous.get(f"/orchestrate/films/{forged()}")).status_code == 404
 
 

@@ -136,8 +136,8 @@ async def test_two_keepers_at_work_settle_each_run_once(
     assert sorted(ears.heard.count(run.flow_run_id) for run in runs) == [0, 1, 1]
 
 
-async def test_a_run_started_again_by_hand_takes_a_slot_again(
-    keeper: Keeper, start: StartRun, orchestrator: Orchestrator, admission: Admission
+async def test_a_run_started_again_by_hand_takes_a_slot_again_and_ends_once_more(
+    keeper: Keeper, start: StartRun, orchestrator: Orchestrator, admission: Admission, ears: Ears
 ) -> None:
     user_id = new_user()
     run = await start(user_id)
@@ -151,6 +151,7 @@ async def test_a_run_started_again_by_hand_takes_a_slot_again(
     await orchestrator.set_state(run, "COMPLETED")
     await keeper.sweep()
     assert await orchestrator.active_slots(user_id) == 0
+    assert ears.heard.count(run.flow_run_id) == 2
 
 
 async def test_every_key_of_the_slots_has_an_end(

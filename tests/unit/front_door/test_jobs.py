@@ -234,7 +234,7 @@ ROUTES_OF_A_RUN: Final = [
     ("GET", "/orchestrate/video/{run}"),
     ("HEAD", "/orchestrate/video/{run}"),
     ("GET", "/orchestrate/video/{run}/{file}"),
-    ("POST", "/orchestrate/video/{run}/link"),
+    ("POST", "/orchestrate/link/{run}"),
     ("POST", "/orchestrate/runs/{run}/scenes/{scene}/regenerate"),
 ]
 

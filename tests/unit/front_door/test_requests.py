@@ -29,7 +29,7 @@ ROUTES: Final = [
     ("GET", "/orchestrate/video/lisbon"),
     ("HEAD", "/orchestrate/video/lisbon"),
     ("GET", "/orchestrate/video/lisbon/poster.jpg"),
-    ("POST", "/orchestrate/video/lisbon/link"),
+    ("POST", "/orchestrate/link/lisbon"),
     ("GET", "/orchestrate/slots"),
     ("POST", "/orchestrate/runs/lisbon/scenes/2/regenerate"),
 ]
