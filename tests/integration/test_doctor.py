@@ -50,8 +50,7 @@ from tests.support.receivers import receiving
 from tests.support.servers import PrefectServer, RedisServer, free_port, prefect_running
 from tests.support.supabase import SECRET_KEY, SupabaseProject, missing_tools, supabase_running
 
-AUTH = "admin:b2f1c09d7ae84653"
-SIGNING = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
+AUTH, SIGNING = "admin:b2f1c09d7ae84653", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
 
 # Prefect leaves connections to its API for the garbage collector to close.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
