@@ -26,9 +26,6 @@ from tests.support.waiting import eventually
 
 PROJECT = Path(__file__).parents[2]
 
-# Prefect leaves connections to its API for the garbage collector to close.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture(autouse=True)
 def prefect_at(prefect_server: PrefectServer) -> Iterator[None]:

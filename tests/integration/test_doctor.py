@@ -52,9 +52,6 @@ from tests.support.supabase import SECRET_KEY, SupabaseProject, missing_tools, s
 
 AUTH, SIGNING = "admin:b2f1c09d7ae84653", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
 
-# Prefect leaves connections to its API for the garbage collector to close.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 def verdicts(findings: Sequence[Finding]) -> dict[str, Verdict]:
     return {finding.check: finding.verdict for finding in findings}

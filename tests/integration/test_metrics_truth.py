@@ -54,8 +54,6 @@ ONE_SCENE: dict[str, Any] = {
 
 pytestmark = [
     pytest.mark.timeout(600),  # five jobs, one after the other
-    # Prefect leaves connections to its API for the garbage collector to close.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 UNKNOWABLE = (REDIS_ERRORS, LEASE_RENEWALS, COMFYUI_BUSY_SECONDS, GPU_SECONDS, STAGE_SECONDS)

@@ -18,9 +18,6 @@ from tests.support.killing import kill_and_resume
 from tests.support.picture_loop import PictureLoop
 from tests.support.servers import PrefectServer, RedisServer
 
-# Prefect leaves connections to its API for the garbage collector to close.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture
 def comfyui(tmp_path: Path) -> Iterator[ComfyUIServer]:

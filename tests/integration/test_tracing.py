@@ -34,8 +34,6 @@ STAGES = {"voiceover", "scene plan", "merge", "publish"}
 
 pytestmark = [
     pytest.mark.timeout(400),
-    # Prefect leaves connections to its API for the garbage collector to close.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 

@@ -36,9 +36,6 @@ from tests.support.waiting import eventually
 UNSEEN = [{"image_prompt": "a badger with a torch"}, {"image_prompt": "a hare under the moon"}]
 """Prompts of a job that no other test has painted: ComfyUI remembers."""
 
-# Prefect leaves connections to its API for the garbage collector to close.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture(scope="module")
 def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComfyUIServer]:

@@ -27,9 +27,6 @@ from tests.support.orchestrator import PatientTransport, end_all_runs
 from tests.support.servers import PrefectServer, RedisServer, running
 from tests.support.waiting import eventually
 
-# Prefect leaves connections to its API for the garbage collector to close.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 @pytest.fixture(autouse=True)
 def prefect_at(prefect_server: PrefectServer) -> Iterator[None]:

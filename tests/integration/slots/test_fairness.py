@@ -21,9 +21,6 @@ from tests.support.jobs import settings_for
 from tests.support.orchestrator import Orchestrator, SettableClock, end_all_runs, new_user
 from tests.support.servers import PrefectServer, RedisServer
 
-# Prefect leaves connections to its API for the garbage collector to close.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 QueueJob = Callable[[Tier], Awaitable[Run]]
 
 POOL = f"/work_pools/{names.WORK_POOL}"
