@@ -12,6 +12,7 @@ from api.accepting import REPLAYED
 from api.authentication import Authentication
 from api.body_limit import BodyLimit
 from api.deps import BEARER
+from api.documentation import add_documentation
 from api.error_handlers import UnexpectedErrors, add_error_handlers
 from api.headers import REQUEST_ID, ReplyHeaders
 from api.idempotency import HEADER as IDEMPOTENCY_KEY
@@ -41,6 +42,7 @@ def create_app(settings: Settings, *, services: OpenServices = open_services) ->
         description=DESCRIPTION,
         openapi_tags=TAGS,
         lifespan=lifespan(settings, services, verifier, exporter),
+        docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
@@ -54,6 +56,7 @@ def create_app(settings: Settings, *, services: OpenServices = open_services) ->
     app.add_exception_handler(SlotsFull, slots.answer_slots_full)
     _add_middleware(app, settings, verifier)
     describe(app)
+    add_documentation(app)
     if is_traced:
         _add_spans(app)
     return app

@@ -12,13 +12,14 @@ from typing import Final
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.documentation import ICON, PAGE, SCRIPT, STYLE
 from api.problems import problem_of, unauthenticated
 from tabario.errors import Forbidden, RetryLater, Unauthenticated
 from tabario.tokens.claims import Identity
 from tabario.tokens.header import MAX_TOKEN_BYTES
 from tabario.tokens.verifier import TokenVerifier
 
-OPEN_PATHS: Final = frozenset({"/health", "/ready", "/metrics", "/docs", "/openapi.json"})
+OPEN_PATHS: Final = frozenset({"/health", "/ready", "/metrics", "/openapi.json", PAGE, SCRIPT, STYLE, ICON})
 SIGNED_PREFIX: Final = "/orchestrate/films/"  # the rest of such a path proves itself
 
 _SCHEME: Final = b"bearer"

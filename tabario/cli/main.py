@@ -6,11 +6,11 @@ import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import uuid4
 
 import typer
 from rich.console import Console
 
+from tabario.cli.surroundings import adopt_running_stack
 from tabario.cli.webhooks import app as webhooks
 from tabario.embedded.stack import Stack
 from tabario.embedded.state import StackDirectory
@@ -26,6 +26,13 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(webhooks, name="webhooks")
+AccessToken = Annotated[
+    str,
+    typer.Option(
+        "--token", envvar="TABARIO_TOKEN", help="Access token of the user; that of `tabario token` when absent."
+    ),
+]
+
 _console = Console(highlight=False)
 _errors = Console(stderr=True, highlight=False)
 
@@ -49,7 +56,7 @@ def demo() -> None:
 
 @app.command()
 def token(
-    user_id: Annotated[str, typer.Option(help="The user, a UUID; a new one when absent.")] = "",
+    user_id: Annotated[str, typer.Option(help="The user, a UUID; the same one each time when absent.")] = "",
     tier: Annotated[Tier, typer.Option(help="The user's tier.")] = Tier.STANDARD,
     hours: Annotated[float, typer.Option(help="How long the token is valid.", min=0.01, max=168)] = 12,
 ) -> None:
@@ -57,20 +64,28 @@ def token(
     from tabario.cli.token import development_token
 
     directory = _read_directory()
-    sys.stdout.write(f"{development_token(directory, user_id=user_id or str(uuid4()), tier=tier, hours=hours)}\n")
+    sys.stdout.write(f"{development_token(directory, user_id=user_id or None, tier=tier, hours=hours)}\n")
 
 
 @app.command()
 def submit(
-    job: Annotated[Path, typer.Argument(help="JSON file with the body of POST /orchestrate/start; - for stdin.")],
-    access_token: Annotated[str, typer.Option("--token", envvar="TABARIO_TOKEN", help="Access token of the user.")],
+    job: Annotated[
+        Path,
+        typer.Argument(
+            help="JSON file with the body of POST /orchestrate/start; - for stdin.",
+            exists=True,
+            dir_okay=False,
+            allow_dash=True,
+        ),
+    ],
+    access_token: AccessToken = "",
     url: Annotated[str, typer.Option(help="Address of the front door.")] = "http://127.0.0.1:8000",
 ) -> None:
     """Post a job and print the reply."""
     from tabario.cli.front_door import FrontDoor
 
     async def call(body: str) -> dict[str, Any]:
-        async with FrontDoor(url, access_token) as front_door:
+        async with FrontDoor(url, access_token or _own_token()) as front_door:
             return await front_door.start(body)
 
     body = sys.stdin.read() if str(job) == "-" else job.read_text(encoding="utf-8")
@@ -80,14 +95,14 @@ def submit(
 @app.command()
 def status(
     run: Annotated[str, typer.Argument(help="run_id or flow run id.")],
-    access_token: Annotated[str, typer.Option("--token", envvar="TABARIO_TOKEN", help="Access token of the user.")],
+    access_token: AccessToken = "",
     url: Annotated[str, typer.Option(help="Address of the front door.")] = "http://127.0.0.1:8000",
 ) -> None:
     """Print what is known of a run."""
     from tabario.cli.front_door import FrontDoor
 
     async def call() -> dict[str, Any]:
-        async with FrontDoor(url, access_token) as front_door:
+        async with FrontDoor(url, access_token or _own_token()) as front_door:
             return await front_door.status(run)
 
     _console.print_json(data=asyncio.run(call()))
@@ -103,6 +118,7 @@ def deploy(
     from tabario.cli.deployment import deploy as register
     from tabario.cli.servers import approve_servers
 
+    adopt_running_stack()
     settings = Settings.from_environment()
     if not diff:
         for check in asyncio.run(approve_servers(settings.comfyui)):
@@ -116,12 +132,13 @@ def deploy(
 
 @app.command()
 def servers(
-    drain: Annotated[list[str] | None, typer.Option(help="Give this server no new pictures.")] = None,
-    refill: Annotated[list[str] | None, typer.Option(help="Give this server new pictures again.")] = None,
+    drain: Annotated[list[str] | None, typer.Option(help="Give this server, host:port, no new pictures.")] = None,
+    refill: Annotated[list[str] | None, typer.Option(help="Give this server, host:port, new pictures again.")] = None,
 ) -> None:
     """Show the ComfyUI servers: what they have, what they lack, and whether they take new pictures."""
     from tabario.cli.servers import show_servers
 
+    adopt_running_stack()
     _console.print(asyncio.run(show_servers(Settings.from_environment(), drain=drain or (), refill=refill or ())))
 
 
@@ -169,6 +186,12 @@ def exporter() -> None:
     from monitoring.__main__ import main as serve
 
     serve()
+
+
+def _own_token() -> str:
+    from tabario.cli.token import development_token
+
+    return development_token(_read_directory(), user_id=None, tier=Tier.STANDARD, hours=1)
 
 
 def _read_directory() -> StackDirectory:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -87,6 +88,15 @@ async def test_every_documented_route_but_the_operators_needs_a_token(door: Fron
 @pytest.mark.parametrize("path", ["/", "/orchestrate", "/health/", "//health", "/metrics/", "/docs/x", "/redoc"])
 async def test_paths_beside_the_open_ones_are_closed(door: FrontDoor, path: str) -> None:
     assert (await door.anonymous.get(path)).status_code == 401
+
+
+async def test_page_of_the_api_needs_no_other_server(door: FrontDoor) -> None:
+    page = (await door.anonymous.get("/docs")).text
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(addresses) == 3
+    for address in addresses:
+        assert address.startswith("/")
+        assert (await door.anonymous.get(address)).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/docs", "/openapi.json"])
