@@ -56,8 +56,8 @@ PromptText = Annotated[
     StringConstraints(strip_whitespace=True, min_length=1, max_length=2_000),
     AfterValidator(_without_control_characters),
 ]
-ImageSide = Annotated[int, Field(ge=MIN_IMAGE_SIDE, le=MAX_IMAGE_SIDE, multiple_of=IMAGE_SIDE_STEP)]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
+ImageSide = Annotated[int, Field(strict=True, ge=MIN_IMAGE_SIDE, le=MAX_IMAGE_SIDE, multiple_of=IMAGE_SIDE_STEP)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 
 
 class ScenePrompt(BaseModel):

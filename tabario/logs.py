@@ -1,6 +1,6 @@
 """Logs as one JSON object a line, each with what it is about: the request, the run, its stage, the trace.
 
-Headers and bodies are in no record, so no token can be. Prefect's worker and the flow runs that it starts are told by
+Headers, bodies and queries are in no record, and links to films are cut, so no token can be. Prefect's worker and the flow runs that it starts are told by
 `PREFECT_LOGGING`, a file of Prefect's own kind.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +23,8 @@ PREFECT_LOGGING_VARIABLE: Final = "PREFECT_LOGGING_SETTINGS_PATH"
 
 _FROM_PREFECT: Final = {"flow_run_id": "flow_run_id", "task_run_name": "task"}
 _QUIET: Final = ("httpx", "httpcore")  # a line for every call to Prefect tells nobody anything
+
+_SECRET_PART: Final = re.compile(r"(?<=/orchestrate/films/)[^?\s]+|(?<=\?)\S+")
 
 _about: Final[ContextVar[dict[str, str]]] = ContextVar("about", default={})  # noqa: B039 - never changed, only replaced
 
@@ -55,11 +58,24 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line)
 
 
+class WithoutSecrets(logging.Filter):
+    """Cuts what opens a film out of the paths of requests, and every query."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Lets every record through."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                _SECRET_PART.sub("...", part) if isinstance(part, str) else part for part in record.args
+            )
+        return True
+
+
 def configure_logging() -> None:
     """Sends every logger's records of level INFO and above to standard error as JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("uvicorn.access").addFilter(WithoutSecrets())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
 

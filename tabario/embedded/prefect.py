@@ -27,6 +27,8 @@ def prefect_server_environment(
         "PREFECT_REDIS_MESSAGING_PORT": str(redis_port),
         "PREFECT_REDIS_MESSAGING_PASSWORD": redis_password,
         "PREFECT_REDIS_MESSAGING_DB": "0",
+        # The default lets the scripts of any web page call the API.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_ENABLED": str(ui).lower(),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",

@@ -104,4 +104,6 @@ class StackDirectory:
             return False
 
     def _make(self) -> None:
-        (self.root / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.chmod(0o700)  # films, scripts and secrets are nobody else's
+        (self.root / "logs").mkdir(exist_ok=True, mode=0o700)

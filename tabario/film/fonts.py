@@ -73,6 +73,14 @@ class Fonts:
         for char in sorted({char for word in words for char in self.latin.lacks(word)}):
             self._face_of(char, language)
 
+    def require_one_script_a_word(self, words: Iterable[str], language: str) -> None:
+        """Raises InvalidInput, naming a word whose letters no single font has besides Roboto."""
+        for word in words:
+            if set(self.face_for(word, language).lacks(word)) & set(self.latin.lacks(word)):
+                raise InvalidInput(
+                    "script", f"has a word with letters of several scripts, {word!r}. Put a space between them."
+                )
+
     def _face_of(self, char: str, language: str) -> Face:
         script, *_ = unicodedata.name(char, "UNKNOWN").replace("-", " ").split()
         if script in _CJK_SCRIPTS:

@@ -169,7 +169,7 @@ async def _check_burned_in(ffmpeg: FFmpeg, film: Path, expected: Expectation) ->
     events = SSAFile.load(str(expected.subtitles)).events
     if not events:
         return []
-    event = max(events, key=lambda one: len(_highlighted(one)))
+    event = max(events, key=lambda one: len(_letters(_highlighted(one))))
     middle = min((event.start + event.end) / 2000, expected.duration - 2 / FPS)
     sample = film.with_name(_SAMPLE)
     sample.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from tabario.film.music import MusicShelf
 from tabario.film.subtitles import plain_text
 from tabario.jobs import JobSpec
 from tabario.settings import MediaSettings
+from tabario.styles.subtitles import SUBTITLE_STYLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,10 @@ class FilmKit:
 
     def require(self, spec: JobSpec) -> None:
         """Raises InvalidInput when the script cannot be shown or the music is not there. May read font files."""
-        self.fonts.require([plain_text(spec.script)], spec.language)
+        script = plain_text(spec.script)
+        if SUBTITLE_STYLES[spec.subtitle_style].capitals:
+            script = script.upper()
+        self.fonts.require([script], spec.language)
+        self.fonts.require_one_script_a_word(script.split(), spec.language)
         if spec.music is not None:
             self.music.find(spec.music)

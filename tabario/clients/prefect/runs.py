@@ -180,6 +180,14 @@ class PrefectApi:
         state = STATES[answer.state.type] if answer.state else (await self._reread(run)).state
         if state not in (RunState.CANCELLING, RunState.CANCELLED):
             raise Conflict("The run has already ended.", code="run_ended")
+        if state is RunState.CANCELLING and run.state is RunState.PENDING:
+            await self._end_unbegun(run)
+
+    async def _end_unbegun(self, run: Run) -> None:
+        """Ends a run that a worker has taken and not begun: its process finds it cancelled, and says nothing more."""
+        fresh = await self._reread(run)
+        if (fresh.state, fresh.run_count) == (RunState.CANCELLING, run.run_count):
+            await self.end_run(fresh, RunState.CANCELLED, "Cancelled by its owner.")
 
     async def _reread(self, run: Run) -> Run:
         fresh = await self.read_run(run.flow_run_id)
