@@ -1,7 +1,7 @@
 """Logs as one JSON object a line, each with what it is about: the request, the run, its stage, the trace.
 
-Headers, bodies and queries are in no record, and links to films are cut, so no token can be. Prefect's worker and the flow runs that it starts are told by
-`PREFECT_LOGGING`, a file of Prefect's own kind.
+Headers, bodies and queries are in no record, and links to films are cut, so no token can be. Prefect's worker and the
+flow runs that it starts are told by `PREFECT_LOGGING`, a file of Prefect's own kind.
 """
 
 from __future__ import annotations
