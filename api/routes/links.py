@@ -39,7 +39,13 @@ class LinkRequest(BaseModel):
     status_code=HTTPStatus.CREATED,
     operation_id="create_link",
     summary="Make a link to the film",
-    responses=problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY),
+    responses=problems(
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    ),
 )
 async def create_link(
     run: RunReference,

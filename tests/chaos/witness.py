@@ -36,12 +36,12 @@ class Witness:
         self._address = f"file:{database}?mode=ro"
 
     def runs(self) -> list[Sighting]:
-        """Every flow run, oldest first."""
+        """Every flow run that makes a film, oldest first. Prefect also plans the store's nightly clean-ups."""
         rows = self._read(
             "SELECT id, name, state_type, created, state_timestamp, run_count, idempotency_key FROM flow_run "
             "ORDER BY created"
         )
-        return [_sighting(*row) for row in rows]
+        return [_sighting(*row) for row in rows if row[1].startswith(LIMIT_PREFIX)]
 
     def run(self, flow_run_id: str) -> Sighting | None:
         """One flow run."""

@@ -67,6 +67,7 @@ def test_witness_reads_runs_and_slots_and_cannot_write(tmp_path: Path) -> None:
         flow_runs = [
             ("1", f"{LIMIT_PREFIX}{ADA}-r", "RUNNING", "10", "11", 1, "lease"),
             ("2", f"{LIMIT_PREFIX}{ADA}-s", "FAILED", "12", "13", 1, "other"),
+            ("3", "a-nightly-clean-up", "SCHEDULED", "14", "14", 0, None),
         ]
         database.executemany("INSERT INTO flow_run VALUES (?, ?, ?, ?, ?, ?, ?)", flow_runs)
         limits = [(f"{LIMIT_PREFIX}{ADA}", 1), ("another", 5)]
