@@ -180,7 +180,7 @@ class PrefectApi:
         state = STATES[answer.state.type] if answer.state else (await self._reread(run)).state
         if state not in (RunState.CANCELLING, RunState.CANCELLED):
             raise Conflict("The run has already ended.", code="run_ended")
-        if state is RunState.CANCELLING and run.state is RunState.PENDING:
+        if state is RunState.CANCELLING and run.state in (RunState.QUEUED, RunState.PENDING):
             await self._end_unbegun(run)
 
     async def _end_unbegun(self, run: Run) -> None:

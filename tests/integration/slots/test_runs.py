@@ -70,6 +70,21 @@ async def test_a_waiting_run_is_cancelled_at_once_and_again_without_complaint(or
     await prefect.cancel_run(run)
 
 
+async def test_a_run_that_a_worker_has_taken_and_not_begun_is_cancelled_at_once(orchestrator: Orchestrator) -> None:
+    prefect = orchestrator.prefect
+    queued = await prefect.create_run(make_job(new_user()), lease_id=uuid4())
+    await orchestrator.set_state(queued, "PENDING")
+    await prefect.cancel_run(queued)  # as it was seen a moment ago
+    assert await orchestrator.state_of(queued) == "Cancelled"
+
+    run = await prefect.create_run(make_job(new_user()), lease_id=uuid4())
+    await orchestrator.set_state(run, "PENDING")
+    pending = await prefect.read_run(run.flow_run_id)
+    assert pending is not None
+    await prefect.cancel_run(pending)
+    assert await orchestrator.state_of(run) == "Cancelled"
+
+
 async def test_a_running_run_is_asked_to_stop(orchestrator: Orchestrator) -> None:
     prefect = orchestrator.prefect
     run = await prefect.create_run(make_job(new_user()), lease_id=uuid4())
