@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import anyio
@@ -14,6 +14,9 @@ from tabario import names
 from tabario.clients.prefect import PrefectApi, Run
 from tabario.jobs import Job, JobSpec
 from tabario.tiers import Tier
+
+PATIENCE_SECONDS: Final = 60.0
+PAUSE_SECONDS: Final = 0.1
 
 
 class SettableClock:
@@ -51,12 +54,13 @@ class PatientTransport(httpx.AsyncHTTPTransport):
     """Asks again while SQLite is locked, as it often is when a test and the server write at once."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        with anyio.fail_after(20):
+        with anyio.fail_after(PATIENCE_SECONDS):
             while True:
                 response = await super().handle_async_request(request)
                 if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                     return response
                 await response.aclose()
+                await anyio.sleep(PAUSE_SECONDS)  # asked again at once, the server would have time for nothing else
 
 
 @dataclass(frozen=True)
