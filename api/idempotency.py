@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -13,9 +14,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from redis.asyncio import Redis
+from redis.asyncio.lock import Lock
+from redis.exceptions import LockError
 
 from api.bodies import RunIds
-from api.references import RESERVED_SECONDS
 from api.remaking import Remake
 from api.submission import StartInDoubt, Submission
 from tabario import names
@@ -27,9 +29,9 @@ from tabario.jobs import Job, JobRequest, JobSpec, SceneWish
 HEADER: Final = "Idempotency-Key"
 KEPT_SECONDS: Final = 24 * 3600
 RETRY_SECONDS: Final = 2
-
-# Only the holder may let go: the lock could have expired and be another request's by now.
-_LET_GO: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+HELD_SECONDS: Final = 15.0
+"""How long a key stays locked after its front door died."""
+EXTEND_SECONDS: Final = HELD_SECONDS / 5
 
 
 class KeyReused(InvalidInput):
@@ -78,13 +80,16 @@ class Attempts:
     @asynccontextmanager
     async def alone(self, user_id: str, key: str) -> AsyncIterator[None]:
         """The block is the only one that works under the key. Raises InProgress when another one does."""
-        lock, token = names.idempotency_lock_key(user_id, key), uuid.uuid4().hex
-        if not await self._redis.set(lock, token, nx=True, ex=RESERVED_SECONDS):
+        lock = self._redis.lock(names.idempotency_lock_key(user_id, key), timeout=HELD_SECONDS, blocking=False)
+        if not await lock.acquire():
             raise InProgress("A request with this Idempotency-Key is being served.", retry_after=RETRY_SECONDS)
+        extending = asyncio.create_task(_extend(lock), name="extend the lock of an Idempotency-Key")
         try:
             yield
         finally:
-            await self._redis.eval(_LET_GO, 1, lock, token)
+            extending.cancel()
+            with suppress(LockError):  # it has expired, and may be another request's by now
+                await lock.release()
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,14 @@ class Starts:
         started = _ids(run)
         await self._attempts.write(job.user_id, key, attempt.model_copy(update={"started": started}))
         return started
+
+
+async def _extend(lock: Lock) -> None:
+    """Keeps the lock for as long as its holder lives."""
+    with suppress(LockError):
+        while True:
+            await asyncio.sleep(EXTEND_SECONDS)
+            await lock.reacquire()
 
 
 def _started(before: Attempt | None, now: Attempt) -> RunIds | None:

@@ -10,16 +10,22 @@ from typing import Final
 from redis.asyncio import Redis
 
 from tabario import names
-from tabario.errors import Conflict
+from tabario.errors import Conflict, InProgress
 from tabario.jobs import Job
 
 RESERVED_SECONDS: Final = 120  # longer than any start takes, its retries included
+RETRY_SECONDS: Final = 5
 
 # Only the holder may release: the reservation could have expired and be another job's by now.
 _RELEASE: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 """
+
+
+def run_id_busy() -> InProgress:
+    """The error for a `run_id` that is reserved for a job of which no run exists yet, or ever will."""
+    return InProgress("A job with this run_id is being started.", retry_after=RETRY_SECONDS)
 
 
 def run_id_taken() -> Conflict:
@@ -33,11 +39,10 @@ class RunReferences:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def reserve(self, job: Job) -> None:
-        """Reserves the job's `run_id`. Raises Conflict (`run_id_taken`) when another job of the user has it."""
+    async def reserve(self, job: Job) -> bool:
+        """Reserves the job's `run_id`. Says False when it is reserved for another job of the user."""
         reserved = await self._redis.set(_key(job), str(job.job_id), nx=True, ex=RESERVED_SECONDS)
-        if not reserved and await self._redis.get(_key(job)) != str(job.job_id):
-            raise run_id_taken()
+        return bool(reserved) or await self._redis.get(_key(job)) == str(job.job_id)
 
     async def release(self, job: Job) -> None:
         """Gives the `run_id` back. Does nothing when it is not this job's."""

@@ -7,7 +7,7 @@ from typing import Protocol
 from uuid import UUID
 
 from api.outcomes import count_acceptance
-from api.references import RunReferences, run_id_taken
+from api.references import RunReferences, run_id_busy, run_id_taken
 from tabario.clients.prefect import Lease, OutcomeUnknown, Run
 from tabario.errors import NotFound, RetryLater, SlotsFull
 from tabario.jobs import Job
@@ -92,7 +92,9 @@ class Submission:
     async def _start(self, job: Job, *, resize: bool, unique: bool, claimed: Lease | None) -> Run:
         async with AsyncExitStack() as undo:
             if not unique:
-                await self._references.reserve(job)
+                if not await self._references.reserve(job):
+                    await self._made_before(job)  # raises when that job's run exists already
+                    raise run_id_busy()
                 undo.push_async_callback(self._references.release, job)
                 if made := await self._made_before(job):
                     undo.pop_all()

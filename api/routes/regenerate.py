@@ -40,7 +40,7 @@ async def _json_or_nothing(request: Request) -> None:
     dependencies=[Depends(_json_or_nothing)],
     responses=starting(
         "The job has made no film (`no_film`), every slot is taken (`slots_full`), the `run_id` is in use "
-        "(`run_id_taken`), or a request with the same key is being served (`in_progress`).",
+        "(`run_id_taken`), or a request with the same key or `run_id` is being served (`in_progress`).",
         HTTPStatus.NOT_FOUND,
     ),
 )

@@ -49,7 +49,7 @@ _EXAMPLES: Final[dict[str, Any]] = {
     dependencies=[Depends(declared_as_json)],
     responses=starting(
         "Every slot is taken (`slots_full`), the `run_id` is in use (`run_id_taken`), "
-        "or a request with the same key is being served (`in_progress`)."
+        "or a request with the same key or `run_id` is being served (`in_progress`)."
     ),
 )
 async def start_job(

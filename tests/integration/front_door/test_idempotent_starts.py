@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import timeout
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from api.idempotency import Attempts
+from tabario import names
 from tabario.clients.prefect import NotDone, OutcomeUnknown, RunState
 from tabario.tiers import Tier
 from tests.support.front_door import FrontDoor, front_door
@@ -100,6 +102,26 @@ async def test_request_that_is_still_served_is_not_served_twice(
     assert (reply.status_code, reply.json()["code"]) == (409, "in_progress")
     assert door.prefect.runs == {}
     assert (await start(client)).status_code == 202
+
+
+async def test_key_stays_locked_while_its_holder_lives_and_no_longer(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.idempotency.HELD_SECONDS", 0.3)
+    monkeypatch.setattr("api.idempotency.EXTEND_SECONDS", 0.05)
+    lock = names.idempotency_lock_key(USER, KEY)
+    async with Attempts(redis).alone(USER, KEY), timeout(5):
+        shortest = await redis.pttl(lock)
+        while (left := await redis.pttl(lock)) <= shortest:  # until it was extended
+            assert left > 0
+            shortest = left
+    assert await redis.pttl(lock) < 0
+    monkeypatch.setattr("api.idempotency.EXTEND_SECONDS", 60)  # as if the holder had died
+    async with Attempts(redis).alone(USER, KEY), timeout(5):
+        while await redis.exists(lock):
+            await asyncio.to_thread(lambda: None)
+        async with Attempts(redis).alone(USER, KEY):
+            pass
 
 
 async def test_refused_start_does_not_use_up_the_key(door: FrontDoor, client: httpx.AsyncClient) -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from api.references import RunReferences
 from tabario.clients.prefect import NotDone, OutcomeUnknown, RunState
 from tabario.errors import RetryLater
 from tabario.metrics.definitions import (
@@ -123,6 +124,19 @@ async def test_start_of_unknown_outcome_keeps_the_slot_and_the_name(door: FrontD
     assert len(door.admission.held) == 1
     assert await door.queue.depth() == 0
     assert (await start(client)).json()["code"] == "run_id_taken"
+
+
+async def test_run_id_of_a_start_that_was_broken_off_is_busy_until_its_reservation_ends(
+    door: FrontDoor, client: httpx.AsyncClient
+) -> None:
+    run = await started(door, client)
+    door.prefect.runs.clear()  # as if the front door had died before it made the run
+    reply = await start(client)
+    assert (reply.status_code, reply.json()["code"]) == (409, "in_progress")
+    assert int(reply.headers["retry-after"]) > 0
+    await RunReferences(door.redis).release(run.job)
+    door.admission.held.clear()
+    assert (await start(client)).status_code == 202
 
 
 async def test_outage_of_the_slots_is_503(door: FrontDoor, client: httpx.AsyncClient) -> None:
