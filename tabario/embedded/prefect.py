@@ -8,7 +8,8 @@ from pathlib import Path
 
 def prefect_server_command(*, port: int) -> list[str]:
     """Command that serves the Prefect API and UI on loopback."""
-    return [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    module = "tabario.embedded.prefect_server"
+    return [sys.executable, "-m", module, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
 
 
 def prefect_server_environment(

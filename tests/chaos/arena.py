@@ -32,7 +32,7 @@ ENGINE: Final = "prefect.engine"
 SERVICES: Final[dict[str, tuple[str, ...]]] = {
     "front door": ("-m", "api"),
     "worker": ("prefect", "worker", "start"),
-    "prefect": ("prefect", "server", "start"),
+    "prefect": ("tabario.embedded.prefect_server", "server", "start"),
     "redis": ("redis-server",),
 }
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Final, NamedTuple
 
 import psutil
@@ -26,6 +27,7 @@ LANES: Final = 2
 PAUSES: Final = (0.0, 0.0, 3.0, 8.0)
 HEAL_SECONDS: Final = 240.0
 HEAL_LOOK_SECONDS: Final = 0.1
+SECONDS_EACH: Final = 180.0
 TRIES: Final = 4
 CROWD: Final = (Tier.STANDARD, Tier.STANDARD, Tier.PREMIUM)
 CROWD_SECONDS: Final = 3.0
@@ -44,16 +46,26 @@ class Turn(NamedTuple):
 
 @dataclass
 class FaultRecord:
-    """How often a fault was made, and the longest time in seconds until its effects were over."""
+    """How often a fault was made, and the times in seconds until its effects were over."""
 
     injected: int = 0
-    healed_max_s: float = 0.0
+    healed_s: list[float] = field(default_factory=list)
     unhealed: int = 0
+
+    @property
+    def healed_max_s(self) -> float:
+        """The longest."""
+        return max(self.healed_s, default=0.0)
+
+    @property
+    def healed_median_s(self) -> float:
+        """The one in the middle."""
+        return median(self.healed_s) if self.healed_s else 0.0
 
 
 @dataclass
 class Campaign:
-    """Runs for at least `seconds`, and until every fault was made. The `seed` decides the order."""
+    """Runs for at least `seconds`, and until every fault was made `least` times. The `seed` decides the order."""
 
     arena: Arena
     console: Console
@@ -83,11 +95,16 @@ class Campaign:
                 await asyncio.sleep(turn.chance.choice(PAUSES))
 
     @property
+    def least(self) -> int:
+        """How often each fault is made at least: once in a short campaign, 20 times in one of an hour."""
+        return max(1, round(self.seconds / SECONDS_EACH))
+
+    @property
     def _is_short(self) -> bool:
         return self.seconds < SHORT_SECONDS
 
     def _order(self, *, until: float) -> Iterator[Turn]:
-        """All faults, again and again; then those that were not made yet, for a few tries."""
+        """All faults, again and again; then those that were not made often enough yet, for a few tries."""
         order = random.Random(self.seed)  # noqa: S311 - not for secrets
         names = list(FAULTS)
         while True:
@@ -101,19 +118,19 @@ class Campaign:
             names.reverse()
 
     def _is_due(self, name: str) -> bool:
-        return not self.records[name].injected and self._missed[name] < TRIES
+        return self.records[name].injected < self.least and self._missed[name] < TRIES * self.least
 
     async def _watch(self, name: str, healed: Healed, since: float) -> None:
         record = self.records[name]
         while not await self._is_over(healed):
             if time.monotonic() - since > HEAL_SECONDS:
                 record.unhealed += 1
-                record.healed_max_s = HEAL_SECONDS
+                record.healed_s.append(HEAL_SECONDS)
                 self._say(name, f"not healed within {HEAL_SECONDS:.0f} s")
                 return
             await asyncio.sleep(HEAL_LOOK_SECONDS)
         seconds = time.monotonic() - since
-        record.healed_max_s = max(record.healed_max_s, round(seconds, 1))
+        record.healed_s.append(round(seconds, 1))
         self._say(name, f"healed after {seconds:.1f} s")
 
     async def _is_over(self, healed: Healed) -> bool:

@@ -81,11 +81,12 @@ class Proxy:
     def __init__(self, upstream: int) -> None:
         self._upstream = upstream
         self._traps: list[Trap] = []
+        self._conversations: set[asyncio.Task[None]] = set()  # the loop itself holds its tasks weakly
 
     @asynccontextmanager
     async def serving(self, port: int) -> AsyncIterator[None]:
         """Serves until the block ends."""
-        server = await asyncio.start_server(self._serve, LOOPBACK, port, limit=LARGEST_HEAD)
+        server = await asyncio.start_server(self._hold, LOOPBACK, port, limit=LARGEST_HEAD)
         try:
             yield
         finally:
@@ -100,6 +101,11 @@ class Proxy:
         finally:
             if trap in self._traps:
                 self._traps.remove(trap)
+
+    def _hold(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        conversation = asyncio.create_task(self._serve(reader, writer))
+        self._conversations.add(conversation)
+        conversation.add_done_callback(self._conversations.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):

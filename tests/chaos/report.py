@@ -50,16 +50,24 @@ class Report:
         """Writes the figures as JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
         figures = asdict(self)
-        for record in figures["faults"].values():
-            del record["unhealed"]
+        figures["faults"] = {
+            name: {"injected": record.injected, "healed_max_s": record.healed_max_s}
+            for name, record in self.faults.items()
+        }
         path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
     def show(self, console: Console) -> None:
         """Prints the table."""
-        table = Table("fault", "injected", "healed, longest s")
+        table = Table("fault", "injected", "healed, median s", "longest s", "not healed")
         for name, record in self.faults.items():
-            healed = "[red]no[/red]" if record.unhealed else f"{record.healed_max_s:.1f}"
-            table.add_row(name, str(record.injected), healed if record.injected else "-")
+            table.add_row(
+                name,
+                str(record.injected),
+                f"{record.healed_median_s:.1f}",
+                f"{record.healed_max_s:.1f}",
+                str(record.unhealed),
+                style="red" if record.unhealed or not record.injected else None,
+            )
         console.print(table)
         console.print(f"submissions {self.submissions}, accepted {self.accepted}, refused {self.refused}")
         console.print(", ".join(f"{name.replace('_', ' ')} {getattr(self, name)}" for name in self.VIOLATIONS))
