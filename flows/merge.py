@@ -72,7 +72,9 @@ async def film(
         on_progress=studio.progress.merged,
         on_report=partial(show_report, studio.job.job_id),
     )
-    companions = await make_companions(studio.ffmpeg, master, voiceover.words, poster_second=stills[0].end / 2)
+    companions = await make_companions(
+        studio.ffmpeg, master, voiceover.words, film_seconds=facts.duration, poster_second=stills[0].end / 2
+    )
     return ended(Master(master, facts, len(scenes), companions), cached=False)
 
 

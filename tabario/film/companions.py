@@ -19,15 +19,15 @@ _POSTER_QUALITY: Final = 88
 
 
 async def make_companions(
-    ffmpeg: FFmpeg, film: Path, words: Sequence[Word], *, poster_second: float
+    ffmpeg: FFmpeg, film: Path, words: Sequence[Word], *, film_seconds: float, poster_second: float
 ) -> dict[Companion, Path]:
     """Writes the files beside the film. The poster is what is seen at `poster_second`. Raises MergeFailed."""
     paths = {name: film.with_name(name.value) for name in Companion}
     frame = film.with_name("poster.ppm")
     await grab_frame(ffmpeg, film, poster_second, frame)
     await to_thread.run_sync(_save_as_jpeg, frame, paths[Companion.POSTER])
-    paths[Companion.SRT].write_text(srt_text(words), encoding="utf-8")
-    paths[Companion.VTT].write_text(vtt_text(words), encoding="utf-8")
+    paths[Companion.SRT].write_text(srt_text(words, film_seconds=film_seconds), encoding="utf-8")
+    paths[Companion.VTT].write_text(vtt_text(words, film_seconds=film_seconds), encoding="utf-8")
     return paths
 
 

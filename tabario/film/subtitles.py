@@ -20,6 +20,7 @@ from tabario.scenes import Word
 
 MAX_WORDS: Final = 4
 MAX_CHARACTERS: Final = 22
+MAX_WORD: Final = 40  # a longer one, such as an address, would be too small to read on one line
 _WIDE: Final = 2.75  # narrow characters
 _PAUSE: Final = 0.6  # a silence of this many seconds begins a new cue
 _HOLD: Final = 0.4  # a cue stays for this many seconds after its last word, unless the next one comes sooner
@@ -79,7 +80,7 @@ def readable_words(words: Sequence[Word]) -> list[Word]:
 
 
 def group_words(words: Sequence[Word], most: int = MAX_WORDS) -> list[Cue]:
-    """Cues of at most `most` words and 22 characters (or one longer word), which end with sentences and at pauses.
+    """Cues of at most `most` words and 22 characters (or one word of up to 40), which end with sentences and at pauses.
 
     A text without spaces counts its characters nearly threefold, as wide as they are, so that a cue is one line.
     """
@@ -97,26 +98,32 @@ def group_words(words: Sequence[Word], most: int = MAX_WORDS) -> list[Cue]:
 
 
 def _pieces(word: Word) -> list[Word]:
-    """A word of a text without spaces in pieces, each with its share of the time.
-
-    No piece begins with what must not begin a line, or ends with what must not end one.
-    """
-    if not any(map(_is_wide, word.text)):
+    """A word of a text without spaces, or one that is too long, in pieces, each with its share of the time."""
+    if any(map(_is_wide, word.text)):
+        texts = _breakable_texts(word.text)
+    elif len(word.text) > MAX_WORD:
+        texts = [word.text[start : start + MAX_CHARACTERS] for start in range(0, len(word.text), MAX_CHARACTERS)]
+    else:
         return [word]
-    texts = [""]
-    for char in word.text:
-        full = len(texts[-1]) >= _PIECE and not _NEVER_FIRST.match(char) and not _NEVER_LAST.match(texts[-1][-1])
-        breakable = full and (_is_wide(char) or _is_wide(texts[-1][-1]))
-        if breakable:
-            texts.append(char)
-        else:
-            texts[-1] += char
     share = (word.end - word.start) / len(word.text)
     ends = [word.start + share * length for length in accumulate(map(len, texts))]
     return [
         Word(text=text, start=start, end=end)
         for text, start, end in zip(texts, [word.start, *ends], [*ends[:-1], word.end], strict=False)
     ]
+
+
+def _breakable_texts(text: str) -> list[str]:
+    """No piece begins with what must not begin a line, or ends with what must not end one."""
+    texts = [""]
+    for char in text:
+        full = len(texts[-1]) >= _PIECE and not _NEVER_FIRST.match(char) and not _NEVER_LAST.match(texts[-1][-1])
+        breakable = full and (_is_wide(char) or _is_wide(texts[-1][-1]))
+        if breakable:
+            texts.append(char)
+        else:
+            texts[-1] += char
+    return texts
 
 
 def _is_wide(char: str) -> bool:
@@ -138,20 +145,21 @@ def _belongs(word: Word, group: Sequence[Word], most: int) -> bool:
     )
 
 
-def srt_text(words: Sequence[Word]) -> str:
-    """The subtitles as an SRT file."""
-    return _cue_file(words).to_string("srt")
+def srt_text(words: Sequence[Word], *, film_seconds: float) -> str:
+    """The subtitles as a SubRip file. None stays longer than the film."""
+    return _cue_file(words, film_seconds).to_string("srt")
 
 
-def vtt_text(words: Sequence[Word]) -> str:
-    """The subtitles as a WebVTT file."""
-    return _cue_file(words).to_string("vtt")
+def vtt_text(words: Sequence[Word], *, film_seconds: float) -> str:
+    """The subtitles as a WebVTT file. None stays longer than the film."""
+    return _cue_file(words, film_seconds).to_string("vtt")
 
 
-def _cue_file(words: Sequence[Word]) -> SSAFile:
+def _cue_file(words: Sequence[Word], film_seconds: float) -> SSAFile:
     """Angle brackets and ampersands would be markup in both formats."""
     script = SSAFile()
     for cue in group_words(words):
         text = escape(cue.text, quote=False)
-        script.append(SSAEvent(start=round(cue.start * 1000), end=round(cue.end * 1000), text=text))
+        end = min(cue.end, film_seconds)
+        script.append(SSAEvent(start=round(cue.start * 1000), end=round(end * 1000), text=text))
     return script

@@ -185,7 +185,7 @@ async def test_music_is_heard_in_the_pauses_and_steps_back_under_the_voice(tmp_p
 async def test_the_poster_and_the_subtitle_files_go_with_the_film(tmp_path: Path) -> None:
     words = speak_evenly(WORDS, 2.0)
     await make_film(tmp_path, duration=2.0, words=words)
-    made = await make_companions(FFmpeg.find(), tmp_path / "film.mp4", words, poster_second=0.5)
+    made = await make_companions(FFmpeg.find(), tmp_path / "film.mp4", words, film_seconds=2.0, poster_second=0.5)
     with Image.open(made[Companion.POSTER]) as poster:
         assert (poster.format, poster.size) == ("JPEG", FRAME)
         gold_box(poster.convert("RGB"))

@@ -100,6 +100,16 @@ def test_a_word_too_long_for_the_line_is_set_smaller(tmp_path: Path) -> None:
     assert sizes[0] < sizes[1] == 64
 
 
+def test_an_address_is_shown_in_pieces_that_are_large_enough_to_read() -> None:
+    address = "https://example.org/" + "a-long-path/" * 5
+    spoken = speak_evenly(["See", address, "now"], 6.0)
+    cues = group_words(spoken)
+    assert "".join(word.text for cue in cues for word in cue.words) == f"See{address}now"
+    assert all(len(cue.text) <= MAX_CHARACTERS for cue in cues)
+    assert all(before.end <= after.start for before, after in pairwise(cues))
+    assert cues[-1].words[-1].end == spoken[-1].end
+
+
 @pytest.mark.parametrize("frame", [FrameSize(480, 854), FrameSize(720, 1280), FrameSize(1080, 1920)])
 def test_portrait_text_keeps_clear_of_the_platforms_controls(tmp_path: Path, frame: FrameSize) -> None:
     write_ass(speak_evenly(["a"], 1.0), frame, SETTING, tmp_path / "words.ass")
@@ -110,7 +120,8 @@ def test_portrait_text_keeps_clear_of_the_platforms_controls(tmp_path: Path, fra
 
 def test_srt_and_vtt_carry_the_words_without_markup() -> None:
     words = speak_evenly(["<b>Tom", "&", "{i}Jerry"], 3.0)
-    assert srt_text(words).splitlines()[:3] == ["1", "00:00:00,000 --> 00:00:03,300", "&lt;b&gt;Tom &amp; (i)Jerry"]
-    assert vtt_text(words).startswith("WEBVTT")
-    assert "00:00:00.000 --> 00:00:03.300" in vtt_text(words)
-    assert "&lt;b&gt;Tom &amp; (i)Jerry" in vtt_text(words)
+    srt, vtt = srt_text(words, film_seconds=3.2), vtt_text(words, film_seconds=3.2)
+    assert srt.splitlines()[:3] == ["1", "00:00:00,000 --> 00:00:03,200", "&lt;b&gt;Tom &amp; (i)Jerry"]
+    assert vtt.startswith("WEBVTT")
+    assert "00:00:00.000 --> 00:00:03.200" in vtt
+    assert "&lt;b&gt;Tom &amp; (i)Jerry" in vtt
