@@ -7,7 +7,7 @@ LOCKED := --constraint requirements.lock --requirement requirements.lock
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help demo up test chaos bench lint rules format lock clean
+.PHONY: help demo up test chaos fleet bench lint rules format lock clean
 
 help: ## show the commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1 \t\2/p' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test: lint ## lint and run the tests
 SECONDS ?= 90
 chaos: $(VENV)/installed ## break the running stack on purpose (SECONDS=600 for longer); writes build/chaos.json
 	@$(BIN)/python -m tests.chaos --seconds $(SECONDS)
+
+fleet: $(VENV)/installed ## run docker-compose.yml as processes, on two workers and a bucket: kill one, restart every service
+	$(BIN)/pytest tests/fleet -s
 
 bench: $(VENV)/installed ## measure against baselines and limits (ONLY=name for one); writes build/bench.json
 	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)"

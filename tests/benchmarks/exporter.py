@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,11 +22,15 @@ from monitoring.prefect_reader import PrefectReader
 from tabario.settings import SlotSettings
 from tests.benchmarks.figures import Figures, Round
 from tests.benchmarks.history import Past, prefect_with
+from tests.support.servers import free_port, redis_running, running
+from tests.support.waiting import wait_until
 
 LITTLE: Final = Past(runs=100, users=10)
 MUCH: Final = Past(runs=20_000, users=2_000)
 ROUNDS: Final = 5
 POLLS: Final = 15  # in a round
+SCRAPES: Final = 30
+SOURCES: Final = 5
 PAGE: Final = 200
 
 
@@ -110,4 +115,66 @@ async def exporter_poll_growth(console: Console) -> Figures:
     return Figures.of(rounds, unit="ms")
 
 
-BENCHMARKS: Final = {"exporter_poll_calls": exporter_poll_calls, "exporter_poll_growth": exporter_poll_growth}
+async def exporter_scrape_growth(console: Console) -> Figures:
+    """Milliseconds of a scrape of an exporter at 20,000 finished runs and 2,000 users, over those at 100 runs.
+
+    The baseline is an exporter that reads everything while it is scraped. A round takes the fastest of several scrapes.
+    """
+    rounds = []
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        console.print(f"One exporter watches {LITTLE.runs} runs, another {MUCH.runs} and {MUCH.users} users.")
+        async with client_of(LITTLE, root / "little") as little, client_of(MUCH, root / "much") as much:
+            with exporter_of(little, root / "watch-little") as few, exporter_of(much, root / "watch-much") as many:
+                async with httpx.AsyncClient(timeout=30) as http:
+                    for _ in range(ROUNDS):
+                        pairs = [(await scrape(http, few), await scrape(http, many)) for _ in range(SCRAPES)]
+                        small, large = (min(times) for times in zip(*pairs, strict=True))
+                        theirs = await milliseconds(much.read_everything)
+                        rounds.append(Round(ours=large, baseline=theirs, ratio=large / small))
+    return Figures.of(rounds, unit="ms")
+
+
+@contextmanager
+def exporter_of(client: Client, directory: Path) -> Iterator[str]:
+    """The address of the metrics of an exporter's process that has polled everything once."""
+    directory.mkdir()
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    with redis_running(directory) as redis:
+        environment = {
+            "TABARIO_REDIS_URL": redis.url,
+            "PREFECT_API_URL": str(client.http.base_url).rstrip("/"),
+            "TABARIO_EXPORTER_PORT": str(port),
+            "TABARIO_METRICS_DIRECTORY": str(directory / "metrics"),
+        }
+
+        def has_polled() -> bool:
+            try:
+                return all_up(httpx.get(f"{address}/health", timeout=5).json()["sources"])
+            except httpx.TransportError:
+                return False
+
+        command = [sys.executable, "-m", "monitoring"]
+        with running(command, environment=environment, log=directory / "exporter.log"):
+            wait_until(has_polled, within=60, what="the exporter has polled every source")
+            yield f"{address}/metrics"
+
+
+def all_up(sources: dict[str, bool]) -> bool:
+    """Whether every one of the five sources answered."""
+    return len(sources) == SOURCES and all(sources.values())
+
+
+async def scrape(http: httpx.AsyncClient, address: str) -> float:
+    """Milliseconds of one scrape."""
+    began = time.perf_counter()
+    (await http.get(address)).raise_for_status()
+    return (time.perf_counter() - began) * 1000
+
+
+BENCHMARKS: Final = {
+    "exporter_poll_calls": exporter_poll_calls,
+    "exporter_poll_growth": exporter_poll_growth,
+    "exporter_scrape_growth": exporter_scrape_growth,
+}

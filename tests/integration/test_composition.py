@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 from uuid import uuid4
 
 import httpx
-import jwt
 import pytest
 
 from tabario.cli.secret_files import GIVEN, make_secrets
+from tabario.tiers import Tier
 from tests.support.composition import Composition, read_compose
-from tests.support.issuer import PRIVATE_KEYS, Issuer, issuer_running
+from tests.support.issuer import Issuer, issuer_running
 from tests.support.jobs import new_job
 from tests.support.postgresql import find_postgresql, unprivileged_directory
 from tests.support.waiting import eventually
@@ -41,7 +40,7 @@ def composition(issuer: Issuer) -> Iterator[Composition]:
     """Every service of the file that can be had here, healthy."""
     variables = {
         "PUBLIC_URL": "https://films.example",
-        "SUPABASE_URL": f"http://localhost:{issuer.port}",
+        "SUPABASE_URL": issuer.project,
         "COMFYUI_URL": "http://comfyui:8188",
     }
     with unprivileged_directory() as directory:
@@ -49,7 +48,7 @@ def composition(issuer: Issuer) -> Iterator[Composition]:
         (directory / "secrets" / GIVEN).write_text("sb_secret_made_up_for_this_test")
         composition = Composition(directory, read_compose(variables))
         with composition.stack:
-            for service in in_order(composition):
+            for service in composition.in_order(without=NOT_HERE):
                 if service in ONE_OFF:
                     composition.run(service)
                 else:
@@ -57,37 +56,8 @@ def composition(issuer: Issuer) -> Iterator[Composition]:
             yield composition
 
 
-def in_order(composition: Composition) -> list[str]:
-    """The services, each after those that it depends on."""
-    order: list[str] = []
-
-    def add(service: str) -> None:
-        for needed in composition.services[service].get("depends_on", ()):
-            add(needed)
-        if service not in order and service not in NOT_HERE:
-            order.append(service)
-
-    for service in composition.services:
-        add(service)
-    return order
-
-
-def token(issuer: Issuer, user_id: str) -> str:
-    now = int(time.time())
-    claims = {
-        "iss": f"http://localhost:{issuer.port}/auth/v1",
-        "aud": "authenticated",
-        "role": "authenticated",
-        "sub": user_id,
-        "iat": now,
-        "exp": now + 600,
-        "app_metadata": {"tier": "premium"},
-    }
-    return jwt.encode(claims, PRIVATE_KEYS["ES256"], algorithm="ES256", headers={"kid": "ES256"})
-
-
 async def test_a_job_becomes_a_film(composition: Composition, issuer: Issuer) -> None:
-    headers = {"Authorization": f"Bearer {token(issuer, str(uuid4()))}"}
+    headers = {"Authorization": f"Bearer {issuer.token(str(uuid4()), Tier.PREMIUM)}"}
     address = f"http://{composition.address('front-door')}:8000"
     async with httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client:
         body = {**new_job().spec.model_dump(mode="json"), "run_id": "lisbon"}

@@ -7,13 +7,14 @@ in a container lies here) and the addresses.
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import secrets
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,16 @@ def read_compose(variables: Mapping[str, str], path: Path = COMPOSE_FILE) -> dic
     return compose
 
 
+def overlaid(base: Any, over: Any) -> Any:  # noqa: ANN401 - YAML
+    """What Docker makes of a file and another one that is laid over it."""
+    match base, over:
+        case dict(), dict():
+            return {name: overlaid(base.get(name), over.get(name)) for name in [*base, *(over.keys() - base.keys())]}
+        case list(), list():
+            return [*base, *over]
+    return base if over is None else over
+
+
 @dataclass
 class Composition:
     """The services of the file; `start` runs one as a process, `directory` holds all that it writes."""
@@ -87,6 +98,26 @@ class Composition:
     def services(self) -> dict[str, Any]:
         found: dict[str, Any] = self.compose["services"]
         return found
+
+    def in_order(self, *, without: Collection[str]) -> list[str]:
+        """The services, each after those that it depends on."""
+        order: list[str] = []
+
+        def add(service: str) -> None:
+            for needed in self.services[service].get("depends_on", ()):
+                add(needed)
+            if service not in order and service not in without:
+                order.append(service)
+
+        for service in self.services:
+            add(service)
+        return order
+
+    def scale(self, service: str, number: int) -> str:
+        """Declares another container of a service; says its name."""
+        name = f"{service}-{number}"
+        self.services[name] = copy.deepcopy(self.services[service])
+        return name
 
     def address(self, service: str) -> str:
         """The loopback address that stands for a service's host."""
@@ -184,6 +215,28 @@ class Composition:
             )
         assert not self.has_ended(service), log.read_text()[-3000:]
 
+    def stop(self, service: str, *, grace: float) -> None:
+        """Stops a service as Docker does: a signal to its first process, and after `grace` seconds the end of all."""
+        tree = self.tree(service)
+        self.processes[service].terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.processes[service].wait(grace)
+        end_all([*tree, *self.tree(service)])
+        self.processes[service].wait()
+
+    def kill(self, service: str) -> None:
+        """Ends all processes of a service at once."""
+        end_all(self.tree(service))
+        self.processes[service].wait()
+
+    def tree(self, service: str) -> list[psutil.Process]:
+        """The processes of a service, the first one first."""
+        try:
+            first = psutil.Process(self.processes[service].pid)
+            return [first, *first.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
     def run(self, service: str, *command: str) -> str:
         """Runs a one-off service, or another command in its place, to its good end; returns what it printed."""
         done = self.execute(service, *command)
@@ -212,6 +265,13 @@ class Composition:
         if names:
             text = re.sub(rf"(?<![\w/.-])({names})(?=$|[/\s;\")])", lambda match: str(places[match[1]]), text)
         return re.sub(r"\b(?:0\.0\.0\.0|127\.0\.0\.1)\b", self.address(service), self.moved(text))
+
+
+def end_all(processes: Sequence[psutil.Process]) -> None:
+    """Kills those that still run."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _postgres(composition: Composition, service: str, words: list[str]) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
 import anyio
+import jwt
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
@@ -16,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from tabario.tiers import Tier
 from tests.support.servers import free_port
 from tests.support.waiting import eventually
 
@@ -51,6 +54,25 @@ class Issuer:
     def url(self) -> str:
         """Address of the project."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def project(self) -> str:
+        """The same by name, as a project is known to the services of docker-compose.yml."""
+        return f"http://localhost:{self.port}"
+
+    def token(self, user_id: str, tier: Tier) -> str:
+        """What the project gives a user who signs in; serves for an hour."""
+        now = int(time.time())
+        claims = {
+            "iss": f"{self.project}/auth/v1",
+            "aud": "authenticated",
+            "role": "authenticated",
+            "sub": user_id,
+            "iat": now,
+            "exp": now + 3600,
+            "app_metadata": {"tier": tier.value},
+        }
+        return jwt.encode(claims, PRIVATE_KEYS["ES256"], algorithm="ES256", headers={"kid": "ES256"})
 
     def breaks(self) -> None:
         """Answers with an error from now on."""

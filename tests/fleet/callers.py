@@ -1,0 +1,81 @@
+"""Users of a system with two front doors, as a proxy before them lets the users see it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import uuid4
+
+import httpx
+
+from tabario.tiers import Tier
+from tests.support.issuer import Issuer
+from tests.support.jobs import new_job
+
+PATIENCE_SECONDS: Final = 30.0
+
+
+@dataclass
+class Callers:
+    """Calls the first front door that takes the connection. `seen` counts what the users got, by route and answer."""
+
+    doors: Sequence[str]
+    issuer: Issuer
+    http: httpx.AsyncClient
+    seen: Counter[str] = field(default_factory=Counter)
+
+    async def start(self, user_id: str, run_id: str) -> httpx.Response | None:
+        """Starts a small job, as a client does that repeats the request with its key; None if nobody answered."""
+        spec = new_job(caption=run_id).spec.model_dump(mode="json")
+        return await self.call(user_id, "POST", "/orchestrate/start", "start", json={**spec, "run_id": run_id})
+
+    async def state(self, user_id: str, run_id: str) -> str | None:
+        """How the job gets on, if the front door says so now."""
+        reply = await self.call(user_id, "GET", f"/orchestrate/status/{run_id}", "status")
+        return reply.json()["state"] if reply is not None and reply.is_success else None
+
+    async def film(self, user_id: str, run_id: str) -> bytes:
+        """The finished MP4."""
+        reply = await self.call(user_id, "GET", f"/orchestrate/video/{run_id}", "video")
+        assert reply is not None
+        assert reply.status_code == httpx.codes.OK, reply.text
+        return reply.content
+
+    async def call(self, user_id: str, method: str, path: str, route: str, **more: Any) -> httpx.Response | None:  # noqa: ANN401 - httpx's
+        """One request. A connection that is refused goes to the next door, as nothing was sent."""
+        headers = {"Authorization": f"Bearer {self.issuer.token(user_id, Tier.STANDARD)}"}
+        for door in self.doors:
+            try:
+                reply = await self.http.request(method, f"{door}{path}", headers=headers, **more)
+            except httpx.ConnectError:
+                continue
+            except httpx.TransportError as error:
+                self.seen[f"{route} broken off: {type(error).__name__}"] += 1
+                return None
+            self.seen[f"{route} {_answer(reply)}"] += 1
+            return reply
+        self.seen[f"{route} refused by every door"] += 1
+        return None
+
+
+def _answer(reply: httpx.Response) -> str:
+    if reply.is_success:
+        return str(reply.status_code)
+    later = " with Retry-After" if "Retry-After" in reply.headers else ""
+    return f"{reply.status_code} {reply.json()['code']}{later}"
+
+
+@asynccontextmanager
+async def calling(doors: Sequence[str], issuer: Issuer) -> AsyncIterator[Callers]:
+    """No connection is kept: a door that closes one as it stops would break a request off that is just sent."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS, limits=limits) as http:
+        yield Callers(doors, issuer, http)
+
+
+def new_users(count: int) -> list[str]:
+    """Ids of users whom nobody knows yet."""
+    return [str(uuid4()) for _ in range(count)]

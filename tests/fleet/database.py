@@ -1,0 +1,53 @@
+"""What Prefect's PostgreSQL says, read with psql and without our code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from tests.chaos.witness import LIMIT_PREFIX, TERMINAL, USER_LENGTH
+from tests.support.composition import Composition
+from tests.support.postgresql import find_postgresql
+
+RUNS: Final = "SELECT id, state_type, name FROM flow_run WHERE name LIKE 'tabario-user-%'"
+SLOTS: Final = "SELECT active_slots, name FROM concurrency_limit_v2 WHERE name LIKE 'tabario-user-%'"
+
+
+@dataclass(frozen=True)
+class Database:
+    """Answers while PostgreSQL runs."""
+
+    composition: Composition
+
+    async def states(self) -> dict[str, str]:
+        """The state of every run, by its id."""
+        return {run_id: state for run_id, state, _ in await self._read(RUNS)}
+
+    async def live(self) -> Counter[str]:
+        """How many runs of each user have not ended."""
+        return Counter(_user(name) for _, state, name in await self._read(RUNS) if state not in TERMINAL)
+
+    async def taken(self) -> dict[str, int]:
+        """The slots of each user that are taken, of those who have any taken."""
+        return {_user(name): int(slots) for slots, name in await self._read(SLOTS) if int(slots)}
+
+    async def _read(self, query: str) -> list[list[str]]:
+        programs = find_postgresql()
+        assert programs is not None
+        password = self.composition.secret("postgres_password").read_text().strip()
+        process = await asyncio.create_subprocess_exec(
+            programs / "psql",
+            *("-h", self.composition.address("postgres"), "-U", "prefect", "-d", "prefect", "-AtF", "\t", "-c", query),
+            env={**os.environ, "PGPASSWORD": password},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+        assert process.returncode == 0
+        return [line.split("\t") for line in output.decode().splitlines()]
+
+
+def _user(name: str) -> str:
+    return name.removeprefix(LIMIT_PREFIX)[:USER_LENGTH]
