@@ -1,0 +1,117 @@
+"""`make evidence`: docs/evidence.md and the README's table, from `build/bench.json` and `build/chaos.json`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tests.benchmarks.__main__ import OUTPUT, Benchmark, find_benchmarks
+
+ROOT: Final = Path(__file__).parents[2]
+BUILD: Final = ROOT / OUTPUT.parent
+PAGE: Final = ROOT / "docs" / "evidence.md"
+README: Final = ROOT / "README.md"
+BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
+
+INTRODUCTION: Final = """# Evidence
+
+Made by `make evidence` from what `make bench` and `make chaos` wrote. Each number is the median of its rounds, in which
+ours, the baseline and the limit took turns; the spread is (largest - smallest) / median of the ratios. The machine had
+{cores} cores. `make bench ONLY=name` repeats one line.
+"""
+CHAOS: Final = """
+## Faults
+
+`make chaos` broke a running stack {faults} times while users went on submitting: {submissions} submissions, {accepted}
+accepted, {refused} refused. Seen in Prefect's own database and ComfyUI's own log, never in ours: {oversold} slots
+oversold, {leaked} leaked, {images_paid_twice} pictures paid twice, {jobs_lost} jobs lost, {metric_errors} counters off.
+Faults met each other, so a time to heal includes the waiting for those that struck meanwhile.
+
+| fault | times | healed after at most |
+|---|---:|---:|
+"""
+HIGHLIGHTS: Final[Mapping[str, str]] = {
+    "image_loop_busy_1_job": "share of an image loop in which ComfyUI paints; the baseline asks every 5 s",
+    "merge_vs_encoder": "CPU of the merge over the bare encoder's",
+    "merge_vs_peer": "how much faster than MoviePy clips and a second encode, in CPU",
+    "submit_vs_prefect": "time of a submission over the two bare calls to Prefect",
+    "first_task_vs_stock": "time to the first task over a stock worker's",
+    "exporter_poll_calls": "calls of a poll with 20,000 runs over reading them all",
+}
+"""What stands in the README."""
+
+
+def evidence(bench: Mapping[str, Any], chaos: Mapping[str, Any] | None, benchmarks: Mapping[str, Benchmark]) -> str:
+    """The page."""
+    unknown = bench.keys() - benchmarks.keys()
+    if unknown:
+        raise KeyError(f"there are figures of benchmarks that do not exist: {', '.join(sorted(unknown))}")
+    chosen = {name: bench[name] for name in benchmarks if name in bench}
+    parts = [INTRODUCTION.format(cores=os.cpu_count()), "\n## Benchmarks\n\n", *_lines(_table(chosen)), "\n"]
+    parts += [f"- `{name}`: {_explanation(benchmarks[name])}\n" for name in chosen]
+    if chaos:
+        times = sum(fault["injected"] for fault in chaos["faults"].values())
+        parts.append(CHAOS.format(**{**chaos, "faults": times}))
+        parts += _lines(
+            f"| {name.replace('_', ' ')} | {fault['injected']} | {fault['healed_max_s']:.1f} s |"
+            for name, fault in chaos["faults"].items()
+        )
+    return "".join(parts)
+
+
+def with_highlights(readme: str, bench: Mapping[str, Any]) -> str:
+    """The README with its table made anew."""
+    rows = [
+        f"| {what} | {_number(bench[name]['ratio'])} | {bench[name]['spread']:.0%} |"
+        for name, what in HIGHLIGHTS.items()
+        if name in bench
+    ]
+    table = "".join(_lines(["| measured side by side (`make bench`) | ratio | spread |", "|---|---:|---:|", *rows]))
+    before, rest = readme.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n{table}{END}{after}"
+
+
+def _table(bench: Mapping[str, Any]) -> Iterable[str]:
+    yield "| benchmark | ours | baseline | limit | unit | ratio | spread | rounds |"
+    yield "|---|---:|---:|---:|---|---:|---:|---:|"
+    for name, one in bench.items():
+        numbers = " | ".join(_number(one[key]) for key in ("ours", "baseline", "limit"))
+        ratio = f"{_number(one['ratio'])} | {one['spread']:.0%}"
+        yield f"| `{name}` | {numbers} | {one['unit']} | {ratio} | {one['rounds']} |"
+
+
+def _number(number: float | None) -> str:
+    return "-" if number is None else f"{number:.4g}"
+
+
+def _lines(lines: Iterable[str]) -> list[str]:
+    return [f"{line}\n" for line in lines]
+
+
+def _explanation(benchmark: Benchmark) -> str:
+    return " ".join((inspect.getdoc(benchmark) or "").split())
+
+
+def main() -> None:
+    """Writes both files. Exits with a sentence when nothing was measured yet."""
+    bench, chaos = _read(BUILD / OUTPUT.name), _read(BUILD / "chaos.json")
+    if bench is None:
+        raise SystemExit("Run make bench first: there is nothing in build/bench.json.")
+    PAGE.write_text(evidence(bench, chaos, find_benchmarks()), encoding="utf-8")
+    README.write_text(with_highlights(README.read_text(encoding="utf-8"), bench), encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+if __name__ == "__main__":
+    main()
