@@ -77,7 +77,7 @@ async def all_or_first_error(work: Callable[[T], Awaitable[R]], items: Sequence[
     return tuple(task.result() for task in tasks)
 
 
-@task(name="image", task_run_name="image {scene.index:02d}: {scene.text:.48}", **options(Stage.IMAGES))
+@task(name="image", task_run_name="image {scene.index:02d}: {scene.text:.48}", **options())
 async def image(studio: Studio, scene: Scene) -> State[ScenePicture]:
     """Adopts the picture of the same scene, or has it painted."""
     began = time.monotonic()

@@ -42,7 +42,7 @@ async def merge(
         return await result_of(film(studio, voiceover, scenes, pictures))
 
 
-@task(name="merge", task_run_name="merge", **options(Stage.MERGE))
+@task(name="merge", task_run_name="merge", **options())
 async def film(
     studio: Studio, voiceover: Voiceover, scenes: Sequence[Scene], pictures: Sequence[ScenePicture]
 ) -> State[Master]:

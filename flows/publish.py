@@ -29,7 +29,7 @@ async def publish(studio: Studio, master: Master) -> Film:
     return film
 
 
-@task(name="publish", task_run_name="publish", **options(Stage.PUBLISH))
+@task(name="publish", task_run_name="publish", **options())
 async def store_film(studio: Studio, master: Master) -> State[Film]:
     """Puts the film and what goes with it into the store, each whole or not at all, and then on record."""
     key = run_key(studio.job.user_id, studio.job.job_id, FILM_NAME)

@@ -21,7 +21,7 @@ async def plan(studio: Studio, voiceover: Voiceover) -> tuple[Scene, ...]:
         return scenes
 
 
-@task(name="scene plan", task_run_name="scene plan", **options(Stage.SCENE_PLAN))
+@task(name="scene plan", task_run_name="scene plan", **options())
 async def scene_plan(job: Job, voiceover: Voiceover) -> State[tuple[Scene, ...]]:
     """Divides the film into scenes."""
     scenes = plan_scenes(job.spec, voiceover.words, voiceover.duration, user_id=job.user_id)

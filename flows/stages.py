@@ -13,7 +13,6 @@ from prefect.tasks import Task
 
 from flows.failures import is_disk_full
 from tabario.errors import RetryLater
-from tabario.records import Stage
 
 RETRY_DELAYS: Final = [3.0, 15.0, 45.0]  # seconds; a restarting server is back by then
 
@@ -23,7 +22,6 @@ T = TypeVar("T")
 class TaskOptions(TypedDict):
     """Arguments of Prefect's `task` decorator."""
 
-    tags: list[str]
     retries: int
     retry_delay_seconds: list[float]
     retry_condition_fn: Callable[[Task[..., Any], TaskRun, State[Any]], bool]
@@ -36,13 +34,13 @@ def can_be_repeated(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> 
     return isinstance(state.data, RetryLater) and not is_disk_full(state.data)
 
 
-def options(stage: Stage) -> TaskOptions:
-    """How every task of a stage runs.
+def options() -> TaskOptions:
+    """How every task runs.
 
-    Results are kept by content in the media store, so Prefect keeps and caches none.
+    Results are kept by content in the media store, so Prefect keeps and caches none. There are no tags: Prefect claims
+    a slot for each tag of a task before it runs, and a server that restarts just then would fail the job.
     """
     return TaskOptions(
-        tags=[f"stage:{stage.value}"],
         retries=len(RETRY_DELAYS),
         retry_delay_seconds=RETRY_DELAYS,
         retry_condition_fn=can_be_repeated,

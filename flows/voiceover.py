@@ -30,7 +30,7 @@ async def speak(studio: Studio) -> Voiceover:
         return spoken
 
 
-@task(name="voiceover", task_run_name="voiceover", **options(Stage.VOICEOVER))
+@task(name="voiceover", task_run_name="voiceover", **options())
 async def voiceover(studio: Studio) -> State[Voiceover]:
     """Adopts the voiceover of the same script and voice, or records it."""
     kept = await find_voiceover(studio)
