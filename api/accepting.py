@@ -63,6 +63,12 @@ async def declared_as_json(request: Request) -> None:
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send the body as Content-Type: application/json.")
 
 
+async def declared_as_json_or_empty(request: Request) -> None:
+    """A body may be left out; one that is there must be declared."""
+    if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
+        await declared_as_json(request)
+
+
 def bare(key: str | None) -> str | None:
     """An Idempotency-Key without quotes."""
     return key.strip('"') if key else None

@@ -106,10 +106,19 @@ def _add_middleware(app: FastAPI, settings: Settings, verifier: TokenVerifier) -
             "Content-Type",
             "Range",
             "If-Range",
+            "If-None-Match",
             IDEMPOTENCY_KEY,
             events.LAST_EVENT_ID,
             REQUEST_ID,
         ],
-        expose_headers=["Location", "Retry-After", "Content-Range", "ETag", REPLAYED, REQUEST_ID],
+        expose_headers=[
+            "Location",
+            "Retry-After",
+            "Content-Range",
+            "Content-Disposition",
+            "ETag",
+            REPLAYED,
+            REQUEST_ID,
+        ],
     )
     app.add_middleware(ReplyHeaders)

@@ -67,7 +67,7 @@ class RunBody(RunIds):
     state: RunState = Field(description="What Prefect says of the run.")
     stage: Stage = Field(description="Where the work is, or where it stopped.")
     progress: Progress
-    message: str = Field(description="One sentence for people.", examples=["Painting scene 3 of 7."])
+    message: str = Field(description="One sentence for people.", examples=["Painting the pictures, 3 of 7."])
     seconds_left: float | None = Field(description="Estimate; null while it is not known.", examples=[48.0])
     scenes_done: int = Field(examples=[2])
     scenes_total: int | None = Field(description="null until the scenes are planned", examples=[7])

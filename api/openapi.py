@@ -39,7 +39,7 @@ class Problem(BaseModel):
     """Problem details of RFC 9457."""
 
     type: str = Field(examples=["urn:problem-type:tabario:invalid_input"])
-    title: str = Field(examples=["Unprocessable Content"])
+    title: str = Field(examples=["Unprocessable Entity"])
     status: int = Field(examples=[422])
     detail: str = Field(description="One sentence for people.")
     code: str = Field(description="Stable; programs decide by it.", examples=["invalid_input"])

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from api.bodies import ActiveRun
 from api.following import Following
 from api.idempotency import Starts
 from api.rates import Rates
@@ -34,6 +35,10 @@ class Runs(Protocol):
 
     async def live_runs(self, user_id: str) -> Sequence[Run]:
         """The user's runs that have not ended."""
+        ...
+
+    async def crashed_runs(self, user_id: str) -> Sequence[Run]:
+        """The user's runs that crashed a short while ago; some may start over and hold a slot."""
         ...
 
     async def cancel_run(self, run: Run) -> None:
@@ -77,6 +82,11 @@ class Services:
     links: FilmLinks | None
     gate: Gate
     slots: SlotSettings
+
+    async def slot_holders(self, user_id: str) -> list[ActiveRun]:
+        """The user's runs that hold a slot."""
+        live, crashed = await self.runs.live_runs(user_id), await self.runs.crashed_runs(user_id)
+        return await self.views.active([*live, *crashed])
 
     async def tier_of(self, caller: Identity) -> Entitlement:
         """The caller's tier. Raises RetryLater and ConfigurationError."""

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from api.deps import CurrentCaller, CurrentServices, RunReference
 from api.openapi import problems
+from api.routes.video import find_film
 from tabario.errors import NotFound
 from tabario.records import Companion
 
@@ -32,7 +33,7 @@ router = APIRouter()
             "description": "The file.",
             "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()},
         },
-        **problems(HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY),
+        **problems(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY),
     },
 )
 async def get_video_file(
@@ -40,8 +41,8 @@ async def get_video_file(
 ) -> Response:
     """A frame of the film as JPEG, or its subtitles as SRT or WebVTT."""
     found = await services.runs.find_run(caller.user_id, run)
-    record = await services.records.read(found.job.job_id)
-    key = record.film.companions.get(file) if record is not None and record.film is not None else None
+    film = await find_film(found, services)
+    key = film.companions.get(file)
     if key is None:
         raise NotFound("This job has no such file.")
     return Response(

@@ -6,10 +6,11 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Body, Path
+from fastapi import APIRouter, Body, Depends, Path
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from api.accepting import declared_as_json_or_empty
 from api.bodies import LinkBody
 from api.deps import CurrentCaller, CurrentServices, RunReference
 from api.openapi import problems
@@ -39,11 +40,13 @@ class LinkRequest(BaseModel):
     status_code=HTTPStatus.CREATED,
     operation_id="create_link",
     summary="Make a link to the film",
+    dependencies=[Depends(declared_as_json_or_empty)],
     responses=problems(
         HTTPStatus.BAD_REQUEST,
         HTTPStatus.NOT_FOUND,
         HTTPStatus.CONFLICT,
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         HTTPStatus.UNPROCESSABLE_ENTITY,
     ),
 )

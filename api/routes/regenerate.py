@@ -5,9 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Depends, Path, Request, Response
+from fastapi import APIRouter, Body, Depends, Path, Response
 
-from api.accepting import IdempotencyKey, accept, bare, declared_as_json, starting
+from api.accepting import IdempotencyKey, accept, bare, declared_as_json_or_empty, starting
 from api.bodies import RunMessage
 from api.deps import CurrentCaller, CurrentServices, RunReference
 from api.remaking import require_scene
@@ -26,18 +26,12 @@ _EXAMPLES: Final[dict[str, Any]] = {
 _AS_BEFORE: Final = SceneWish()
 
 
-async def _json_or_nothing(request: Request) -> None:
-    """A body may be left out; one that is there must be declared."""
-    if request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers:
-        await declared_as_json(request)
-
-
 @router.post(
     "/orchestrate/runs/{run}/scenes/{scene}/regenerate",
     operation_id="regenerate_scene",
     summary="Make one scene anew",
     status_code=HTTPStatus.ACCEPTED,
-    dependencies=[Depends(_json_or_nothing)],
+    dependencies=[Depends(declared_as_json_or_empty)],
     responses=starting(
         "The job has made no film (`no_film`), every slot is taken (`slots_full`), the `run_id` is in use "
         "(`run_id_taken`), or a request with the same key or `run_id` is being served (`in_progress`).",

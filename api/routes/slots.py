@@ -18,9 +18,9 @@ router = APIRouter()
 @router.get("/orchestrate/slots", operation_id="get_slots", summary="See the slots")
 async def get_slots(caller: CurrentCaller, services: CurrentServices) -> SlotsBody:
     """How many jobs the caller may run at once, and which ones run."""
-    runs = await services.runs.live_runs(caller.user_id)
     tier = (await services.tier_of(caller)).tier
-    return SlotsBody(tier=tier, limit=services.slots.slots(tier), active=await services.views.active(runs))
+    active = await services.slot_holders(caller.user_id)
+    return SlotsBody(tier=tier, limit=services.slots.slots(tier), active=active)
 
 
 async def answer_slots_full(request: Request, error: Exception) -> JSONResponse:
@@ -30,7 +30,7 @@ async def answer_slots_full(request: Request, error: Exception) -> JSONResponse:
     caller: Identity = request.state.caller
     members: dict[str, object] = {"limit": error.limit}
     try:
-        active = await services.views.active(await services.runs.live_runs(caller.user_id))
+        active = await services.slot_holders(caller.user_id)
     except RetryLater:
         return problem_of(error, instance=request.scope["path"], **members)
     members["active"] = [run.model_dump(mode="json") for run in active]

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 from rich.console import Console
@@ -56,7 +57,9 @@ def demo() -> None:
 
 @app.command()
 def token(
-    user_id: Annotated[str, typer.Option(help="The user, a UUID; the same one each time when absent.")] = "",
+    user_id: Annotated[
+        UUID | None, typer.Option(help="The user; the same one each time when absent.", show_default=False)
+    ] = None,
     tier: Annotated[Tier, typer.Option(help="The user's tier.")] = Tier.STANDARD,
     hours: Annotated[float, typer.Option(help="How long the token is valid.", min=0.01, max=168)] = 12,
 ) -> None:
@@ -64,7 +67,9 @@ def token(
     from tabario.cli.token import development_token
 
     directory = _read_directory()
-    sys.stdout.write(f"{development_token(directory, user_id=user_id or None, tier=tier, hours=hours)}\n")
+    sys.stdout.write(
+        f"{development_token(directory, user_id=str(user_id) if user_id else None, tier=tier, hours=hours)}\n"
+    )
 
 
 @app.command()

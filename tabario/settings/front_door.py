@@ -29,7 +29,9 @@ class ApiSettings(Group):
     )
     body_limit: int = Field(default=131_072, ge=1024, description="largest request body in bytes")
     rate: str = Field(
-        default="60/minute", pattern=_RATE, description="starts and cancellations of a user, per second, minute or hour"
+        default="60/minute",
+        pattern=_RATE,
+        description="requests of a user that change something, per second, minute or hour",
     )
     read_rate: str = Field(default="600/minute", pattern=_RATE, description="all other requests of a user")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -53,6 +53,9 @@ class InMemoryPrefect:
     async def live_runs(self, user_id: str) -> Sequence[Run]:
         return [run for run in self._of(user_id) if not run.state.terminal]
 
+    async def crashed_runs(self, user_id: str) -> Sequence[Run]:
+        return [run for run in self._of(user_id) if run.state is RunState.CRASHED]
+
     async def cancel_run(self, run: Run) -> None:
         if self.runs[run.flow_run_id].state.terminal:
             raise Conflict("The run has already ended.", code="run_ended")

@@ -118,6 +118,19 @@ def test_portrait_text_keeps_clear_of_the_platforms_controls(tmp_path: Path, fra
     assert style.marginr >= 0.17 * frame.width
 
 
+@pytest.mark.parametrize("name", SUBTITLE_STYLES)
+def test_every_style_is_set_as_it_says(tmp_path: Path, name: str) -> None:
+    style = SUBTITLE_STYLES[name]
+    write_ass(speak_evenly(["Low", "tide"], 2.0), PORTRAIT, Typesetting(Fonts(), style, "en"), tmp_path / "words.ass")
+    script = pysubs2.SSAFile.load(str(tmp_path / "words.ass"))
+    (setting,) = script.styles.values()
+    assert (setting.borderstyle == 4) == style.box  # libass's box behind the whole text
+    shown = " ".join(re.sub(r"\{[^}]*\}", "", event.text) for event in script.events)
+    assert ("LOW" in shown, "Low" in shown) == (style.capitals, not style.capitals)
+    words_at_once = max(len(re.sub(r"\{[^}]*\}", "", event.text).split()) for event in script.events)
+    assert words_at_once == min(2, style.words)
+
+
 def test_srt_and_vtt_carry_the_words_without_markup() -> None:
     words = speak_evenly(["<b>Tom", "&", "{i}Jerry"], 3.0)
     srt, vtt = srt_text(words, film_seconds=3.2), vtt_text(words, film_seconds=3.2)

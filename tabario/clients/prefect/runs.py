@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -32,6 +32,7 @@ from tabario.jobs import Job
 from tabario.tracing import trace_labels
 
 PAGE: Final = 200
+CRASHED_LATELY: Final = timedelta(minutes=10)
 HEALTH_SECONDS: Final = 2.0
 BODIES: Final = TypeAdapter(list[FlowRunBody])
 
@@ -147,6 +148,17 @@ class PrefectApi:
             where["expected_start_time"] = {"after_": page[-1].expected_start_time.isoformat()}
         runs = await self._ours(list(bodies.values()))
         return [run for run in runs if user_id is None or run.job.user_id == user_id]
+
+    async def crashed_runs(self, user_id: str) -> list[Run]:
+        """The user's runs that crashed in the last ten minutes, newest first; at most a page of them."""
+        since = datetime.now(UTC) - CRASHED_LATELY
+        where: Filter = {
+            "state": {"type": {"any_": [RunState.CRASHED.name]}},
+            "end_time": {"after_": since.isoformat()},
+            "tags": {"all_": [names.user_tag(user_id)]},
+        }
+        runs = await self._ours(await self._filter(where, sort="END_TIME_DESC"))
+        return [run for run in runs if run.job.user_id == user_id]
 
     async def ended_runs(self, since: datetime) -> list[Run]:
         """Every run that ended at `since` or later, newest end first."""

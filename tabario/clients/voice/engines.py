@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from typing import Final, assert_never
 
 import httpx
 
@@ -45,6 +45,8 @@ async def _open_engine(name: VoiceEngineName, settings: VoiceSettings, ffmpeg: F
                 yield OpenAIEngine(service, ffmpeg, model=settings.model, voice=settings.voice)
             case VoiceEngineName.CLONE:
                 yield CloneEngine(service, ffmpeg)
+            case _:
+                assert_never(name)
 
 
 def _open_client(name: VoiceEngineName, settings: VoiceSettings) -> httpx.AsyncClient:

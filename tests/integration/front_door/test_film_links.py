@@ -68,6 +68,12 @@ async def test_a_link_serves_the_film_to_whoever_has_it(door: FrontDoor, client:
     assert (head.status_code, head.content) == (200, b"")
 
 
+async def test_a_wish_for_a_link_is_declared_as_json(door: FrontDoor, client: httpx.AsyncClient) -> None:
+    await finished(door, client)
+    reply = await client.post("/orchestrate/link/lisbon", content=b"seconds=60", headers={"Content-Type": "text/plain"})
+    assert (reply.status_code, reply.json()["code"]) == (415, "unsupported_media_type")
+
+
 async def test_a_link_says_when_it_expires(door: FrontDoor, client: httpx.AsyncClient) -> None:
     await finished(door, client)
     reply = await client.post("/orchestrate/link/lisbon")

@@ -77,7 +77,10 @@ async def test_files_that_go_with_the_film_are_sent_to_its_owner_only(
 async def test_a_job_without_a_film_has_no_files_and_other_names_are_refused(
     door: FrontDoor, client: httpx.AsyncClient
 ) -> None:
-    await started(door, client)
+    run = await started(door, client)
+    early = await client.get("/orchestrate/video/lisbon/poster.jpg")
+    assert (early.status_code, early.json()["code"]) == (409, "film_not_ready")
+    door.prefect.move(run, RunState.FAILED)
     assert (await client.get("/orchestrate/video/lisbon/poster.jpg")).status_code == 404
     assert (await client.get("/orchestrate/video/lisbon/film.part")).status_code == 422
 

@@ -90,6 +90,19 @@ async def test_second_job_of_a_standard_user_is_refused_and_told_who_holds_the_s
     assert await count(door, SUBMISSIONS_REJECTED.increment(tier="standard", reason="slots_full")) == 1
 
 
+async def test_crashed_job_that_starts_over_is_shown_as_waiting_and_holds_its_slot(
+    door: FrontDoor, client: httpx.AsyncClient
+) -> None:
+    run = door.prefect.move(await started(door, client), RunState.CRASHED)
+    status = (await client.get("/orchestrate/status/lisbon")).json()
+    assert (status["state"], status["ended_at"], status["message"]) == ("queued", None, "Starting over after a crash.")
+    assert [held["run_id"] for held in (await client.get("/orchestrate/slots")).json()["active"]] == ["lisbon"]
+    assert [held["run_id"] for held in (await start(client, run_id="porto")).json()["active"]] == ["lisbon"]
+    await door.outcomes.note(run)  # as the keeper does when it gives up
+    assert (await client.get("/orchestrate/status/lisbon")).json()["state"] == "crashed"
+    assert (await client.get("/orchestrate/slots")).json()["active"] == []
+
+
 async def test_refused_run_id_can_be_used_again(door: FrontDoor, client: httpx.AsyncClient) -> None:
     await started(door, client)
     assert (await start(client, run_id="porto")).status_code == 409
