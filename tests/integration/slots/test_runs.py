@@ -139,6 +139,16 @@ async def test_counts_tell_how_many_runs_are_in_each_state(prefect: PrefectApi) 
     assert (await prefect.counts())[RunState.QUEUED] == before[RunState.QUEUED] + 1
 
 
+async def test_runs_that_crashed_lately_are_found_by_their_owner(orchestrator: Orchestrator) -> None:
+    job = make_job(new_user())
+    made = [await orchestrator.prefect.create_run(make_job(job.user_id), lease_id=uuid4()) for _ in range(3)]
+    await orchestrator.set_state(made[0], "CRASHED")
+    await orchestrator.set_state(made[1], "FAILED")
+    crashed = await orchestrator.prefect.crashed_runs(job.user_id)
+    assert [(run.flow_run_id, run.state) for run in crashed] == [(made[0].flow_run_id, RunState.CRASHED)]
+    assert await orchestrator.prefect.crashed_runs(new_user()) == []
+
+
 async def test_runs_that_only_look_like_ours_are_nobodys(orchestrator: Orchestrator) -> None:
     victim = make_job(new_user())
     tags = [names.user_tag(victim.user_id)]
