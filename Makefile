@@ -7,7 +7,7 @@ LOCKED := --constraint requirements.lock --requirement requirements.lock
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help demo up test chaos fleet bench evidence lint rules format lock clean
+.PHONY: help demo up test chaos fleet soak bench evidence lint rules format lock clean
 
 help: ## show the commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1 \t\2/p' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ fleet: $(VENV)/installed ## run docker-compose.yml as processes, on two workers 
 
 bench: $(VENV)/installed ## measure against baselines and limits (ONLY=name for one); writes build/bench.json
 	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)"
+
+soak: $(VENV)/installed ## let 500 users submit to four workers (SECONDS=1800 for longer); writes build/soak.json
+	@$(BIN)/python -m tests.fleet.soak --seconds $(SECONDS)
 
 evidence: $(VENV)/installed ## write docs/evidence.md and the README's table from what bench and chaos measured
 	@$(BIN)/python -m tests.benchmarks.evidence

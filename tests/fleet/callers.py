@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,15 +21,20 @@ PATIENCE_SECONDS: Final = 30.0
 
 @dataclass
 class Callers:
-    """Calls the first front door that takes the connection. `seen` counts what the users got, by route and answer."""
+    """Calls the first front door that takes the connection. `tiers` are those of users who are not standard.
+
+    `seen` counts what the users got, by route and answer; `seconds` has how long each answer took, by route.
+    """
 
     doors: Sequence[str]
     issuer: Issuer
     http: httpx.AsyncClient
+    tiers: Mapping[str, Tier] = field(default_factory=dict)
     seen: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     async def start(self, user_id: str, run_id: str) -> httpx.Response | None:
-        """Starts a small job, as a client does that repeats the request with its key; None if nobody answered."""
+        """Starts a small job; None if nobody answered."""
         spec = new_job(caption=run_id).spec.model_dump(mode="json")
         return await self.call(user_id, "POST", "/orchestrate/start", "start", json={**spec, "run_id": run_id})
 
@@ -46,8 +52,10 @@ class Callers:
 
     async def call(self, user_id: str, method: str, path: str, route: str, **more: Any) -> httpx.Response | None:  # noqa: ANN401 - httpx's
         """One request. A connection that is refused goes to the next door, as nothing was sent."""
-        headers = {"Authorization": f"Bearer {self.issuer.token(user_id, Tier.STANDARD)}"}
+        token = self.issuer.token(user_id, self.tiers.get(user_id, Tier.STANDARD))
+        headers = {"Authorization": f"Bearer {token}"}
         for door in self.doors:
+            began = time.monotonic()
             try:
                 reply = await self.http.request(method, f"{door}{path}", headers=headers, **more)
             except httpx.ConnectError:
@@ -56,6 +64,7 @@ class Callers:
                 self.seen[f"{route} broken off: {type(error).__name__}"] += 1
                 return None
             self.seen[f"{route} {_answer(reply)}"] += 1
+            self.seconds[route].append(time.monotonic() - began)
             return reply
         self.seen[f"{route} refused by every door"] += 1
         return None

@@ -14,6 +14,11 @@ from tests.support.postgresql import find_postgresql
 
 RUNS: Final = "SELECT id, state_type, name FROM flow_run WHERE name LIKE 'tabario-user-%'"
 SLOTS: Final = "SELECT active_slots, name FROM concurrency_limit_v2 WHERE name LIKE 'tabario-user-%'"
+WAITS: Final = """
+    SELECT work_queue_name, extract(epoch FROM start_time - created) FROM flow_run
+    WHERE name LIKE 'tabario-user-%' AND start_time IS NOT NULL
+"""
+SIZE: Final = "SELECT pg_database_size(current_database())"
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,18 @@ class Database:
     async def taken(self) -> dict[str, int]:
         """The slots of each user that are taken, of those who have any taken."""
         return {_user(name): int(slots) for slots, name in await self._read(SLOTS) if int(slots)}
+
+    async def waits(self) -> dict[str, list[float]]:
+        """Seconds from a run's creation to its start, by work queue."""
+        found: dict[str, list[float]] = {}
+        for queue, seconds in await self._read(WAITS):
+            found.setdefault(queue, []).append(float(seconds))
+        return found
+
+    async def size(self) -> int:
+        """Bytes."""
+        [[size]] = await self._read(SIZE)
+        return int(size)
 
     async def _read(self, query: str) -> list[list[str]]:
         programs = find_postgresql()
