@@ -88,11 +88,8 @@ class SlotsFull(Conflict):
     code = "slots_full"
 
     def __init__(self, *, limit: int, retry_after: int) -> None:
-        noun = "slot is" if limit == 1 else "slots are"
-        super().__init__(
-            f"All of your {limit} {noun} taken. Wait for a job to end, or cancel one.",
-            code="slots_full",
-        )
+        taken = "Your slot is" if limit == 1 else f"All of your {limit} slots are"
+        super().__init__(f"{taken} taken. Wait for a job to end, or cancel one.", code="slots_full")
         self.limit = limit
         self.retry_after = retry_after
 

@@ -155,7 +155,7 @@ def _workers(answer: httpx.Response) -> Finding:
     workers = answer.json() if answer.status_code == httpx.codes.OK else []
     online = sum(str(worker["status"]).upper() == "ONLINE" for worker in workers)
     if online:
-        return ok("workers", f"{online} workers are online.")
+        return ok("workers", "1 worker is online." if online == 1 else f"{online} workers are online.")
     return warn(
         "workers",
         f"No worker of the pool {names.WORK_POOL} is online: jobs wait.",

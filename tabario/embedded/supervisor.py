@@ -17,7 +17,7 @@ from tabario.embedded.processes import child_environment, end_tree, spawn
 from tabario.errors import RetryLater, TabarioError
 
 FIRST_PAUSE: Final = 0.5
-LONGEST_PAUSE: Final = 30.0
+LONGEST_PAUSE: Final = 10.0
 STABLE_AFTER: Final = 60.0
 TRIES_TO_START: Final = 3
 STOP_GRACE: Final = 12.0
