@@ -11,12 +11,12 @@ from uuid import UUID
 import typer
 from rich.console import Console
 
-from tabario.cli.surroundings import adopt_running_stack
+from tabario.cli.surroundings import adopt_running_stack, read_stack
 from tabario.cli.webhooks import app as webhooks
 from tabario.embedded.stack import Stack
 from tabario.embedded.state import StackDirectory
 from tabario.errors import TabarioError
-from tabario.settings import ApiSettings, CoreSettings, EmbeddedSettings, MetricsSettings, Settings
+from tabario.settings import CoreSettings, Settings
 from tabario.settings_source import read_group
 from tabario.tiers import Tier
 
@@ -204,7 +204,7 @@ def _read_directory() -> StackDirectory:
 
 
 def _read_stack() -> Stack:
-    return Stack(_read_directory(), read_group(EmbeddedSettings), read_group(ApiSettings), read_group(MetricsSettings))
+    return read_stack(_read_directory())
 
 
 def main() -> None:

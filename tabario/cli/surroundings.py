@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from tabario.embedded.stack import Stack
 from tabario.embedded.state import StackDirectory
-from tabario.settings import ApiSettings, CoreSettings, EmbeddedSettings, MetricsSettings, RedisSettings
+from tabario.settings import (
+    ApiSettings,
+    ComfyUISettings,
+    CoreSettings,
+    EmbeddedSettings,
+    MetricsSettings,
+    RedisSettings,
+)
 from tabario.settings_source import adopt, is_set, read_group, variable_name
 
 
@@ -13,7 +20,13 @@ def adopt_running_stack() -> None:
     if is_set(variable_name(RedisSettings, "url")):
         return
     directory = StackDirectory(read_group(CoreSettings).state_dir)
-    if directory.running() is None:
-        return
-    stack = Stack(directory, read_group(EmbeddedSettings), read_group(ApiSettings), read_group(MetricsSettings))
-    adopt(stack.environment())
+    running = directory.running()
+    if running is not None:
+        adopt({**read_stack(directory).environment(), variable_name(ComfyUISettings, "url"): running.comfyui_url})
+
+
+def read_stack(directory: StackDirectory) -> Stack:
+    """The stack that the variables describe, with a ComfyUI stand-in unless they name real servers."""
+    comfyui = read_group(ComfyUISettings) if is_set(variable_name(ComfyUISettings, "url")) else None
+    groups = read_group(EmbeddedSettings), read_group(ApiSettings), read_group(MetricsSettings)
+    return Stack(directory, *groups, comfyui=comfyui)

@@ -27,7 +27,7 @@ from tabario.embedded.state import RunningStack, StackDirectory
 from tabario.embedded.supervisor import Listener, Service, ServiceDidNotStart, Supervisor
 from tabario.errors import ConfigurationError
 from tabario.logs import PREFECT_LOGGING, PREFECT_LOGGING_VARIABLE
-from tabario.settings import ApiSettings, EmbeddedSettings, MetricsSettings, PrefectSettings
+from tabario.settings import ApiSettings, ComfyUISettings, EmbeddedSettings, MetricsSettings, PrefectSettings
 
 LOOPBACK: Final = "127.0.0.1"
 DEPLOY_TIMEOUT: Final = 120.0
@@ -45,30 +45,37 @@ class StackPorts:
     api: int
     exporter: int
 
-    def variables(self) -> dict[str, int]:
-        """Port by the name of its environment variable."""
-        return {
+    def variables(self, *, stand_in: bool) -> dict[str, int]:
+        """Port by the name of its environment variable, of what is to be started."""
+        ports = {
             "TABARIO_EMBEDDED_REDIS_PORT": self.redis,
             "TABARIO_EMBEDDED_PREFECT_PORT": self.prefect,
             "TABARIO_EMBEDDED_COMFYUI_PORT": self.comfyui,
             "TABARIO_API_PORT": self.api,
             "TABARIO_EXPORTER_PORT": self.exporter,
         }
+        if not stand_in:
+            del ports["TABARIO_EMBEDDED_COMFYUI_PORT"]
+        return ports
 
 
 class Stack:
     """One embedded stack in one directory."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the groups of settings that it is made of
         self,
         directory: StackDirectory,
         embedded: EmbeddedSettings,
         api: ApiSettings,
         metrics: MetricsSettings,
         *,
+        comfyui: ComfyUISettings | None = None,
         front_door: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`front_door` are variables for the front door alone, instead of what all processes are told."""
+        """`comfyui` are servers to use instead of the stand-in.
+
+        `front_door` are variables for the front door alone, instead of what all processes are told.
+        """
         self._directory = directory
         self._embedded = embedded
         self._metrics = metrics
@@ -81,6 +88,8 @@ class Stack:
             api=api.port,
             exporter=metrics.exporter_port,
         )
+        self._stand_in = comfyui is None
+        self._comfyui_url = comfyui.url if comfyui else f"http://{LOOPBACK}:{self._ports.comfyui}"
 
     @property
     def mark(self) -> str:
@@ -104,7 +113,7 @@ class Stack:
 
     async def _start(self, supervisor: Supervisor) -> None:
         await supervisor.start(self._redis())
-        await asyncio.gather(supervisor.start(self._prefect()), supervisor.start(self._comfyui()))
+        await asyncio.gather(*(supervisor.start(service) for service in self.neighbours()))
         await require_durable_leases(PrefectSettings(url=self.environment()["PREFECT_API_URL"]))
         await self._deploy()
         await asyncio.gather(*(supervisor.start(service) for service in self._own_services()))
@@ -134,6 +143,7 @@ class Stack:
             api_url=f"http://{LOOPBACK}:{self._ports.api}",
             prefect_url=f"http://{LOOPBACK}:{self._ports.prefect}",
             exporter_url=f"http://{LOOPBACK}:{self._ports.exporter}",
+            comfyui_url=self._comfyui_url,
         )
 
     def environment(self) -> dict[str, str]:
@@ -144,7 +154,7 @@ class Stack:
             "TABARIO_STATE_DIR": str(root),
             "TABARIO_DEVELOPMENT_KEY": self._secrets.development_key,
             "TABARIO_REDIS_URL": f"redis://:{self._secrets.redis_password}@{LOOPBACK}:{self._ports.redis}/0",
-            "TABARIO_COMFYUI_URL": f"http://{LOOPBACK}:{self._ports.comfyui}",
+            "TABARIO_COMFYUI_URL": self._comfyui_url,
             "TABARIO_MEDIA_ROOT": str(root / "media"),
             "TABARIO_PREFECT_ONE_WRITER": "true",
             "TABARIO_API_LINK_KEY": hashlib.sha256(f"links/{self._secrets.development_key}".encode()).hexdigest(),
@@ -160,7 +170,7 @@ class Stack:
         }
 
     def _require_free_ports(self) -> None:
-        for variable, port in self._ports.variables().items():
+        for variable, port in self._ports.variables(stand_in=self._stand_in).items():
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
@@ -187,6 +197,10 @@ class Stack:
                 await client.aclose()
 
         return Service("redis", command, {}, is_ready)
+
+    def neighbours(self) -> list[Service]:
+        """What the project's own processes need besides Redis."""
+        return [self._prefect(), *([self._comfyui()] if self._stand_in else [])]
 
     def _prefect(self) -> Service:
         home = self._directory.root / "prefect"

@@ -32,6 +32,7 @@ class RunningStack(BaseModel):
     api_url: str
     prefect_url: str
     exporter_url: str
+    comfyui_url: str
 
 
 class StackDirectory:

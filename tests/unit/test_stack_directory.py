@@ -9,7 +9,7 @@ from tabario.embedded.redis import find_redis_server, redis_command
 from tabario.embedded.state import RunningStack, StackDirectory
 from tabario.errors import ConfigurationError
 
-STACK = RunningStack(pid=1, api_url="http://a", prefect_url="http://p", exporter_url="http://e")
+STACK = RunningStack(pid=1, api_url="http://a", prefect_url="http://p", exporter_url="http://e", comfyui_url="http://c")
 
 
 def test_secrets_are_made_once_and_readable_by_their_owner_only(tmp_path: Path) -> None:
