@@ -47,6 +47,7 @@ def starting(conflict: str, *also: HTTPStatus) -> dict[int | str, dict[str, Any]
         HTTPStatus.ACCEPTED: _ACCEPTED,
         **problems(
             HTTPStatus.BAD_REQUEST,
+            HTTPStatus.REQUEST_TIMEOUT,
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -1,8 +1,10 @@
-"""A cap on request bodies, whether their length is declared or they come in chunks."""
+"""A cap on request bodies, whether their length is declared or they come in chunks, and on the time they take."""
 
 from __future__ import annotations
 
+import asyncio
 from http import HTTPStatus
+from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -10,9 +12,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem
 
+BODY_SECONDS: Final = 30.0
+SLOW: Final = f"The body was not there after {BODY_SECONDS:.0f} seconds."
+
 
 class BodyLimit:
-    """Answers 413 to bodies over `limit` bytes. A declared length is refused unread, a chunked body when it grows over.
+    """Answers 413 to bodies over `limit` bytes, and 408 to those that are not there after `BODY_SECONDS`.
+
+    A declared length is refused unread, a chunked body when it grows over.
 
     Starlette's own limit is not used: it answers a declared length in plain text.
     """
@@ -37,10 +44,17 @@ class BodyLimit:
             await refusal(scope, receive, send)
             return
         received = 0
+        deadline: float | None = asyncio.get_running_loop().time() + BODY_SECONDS
 
         async def receive_some() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, deadline
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, SLOW, {"Connection": "close"}) from None
+            if not message.get("more_body"):
+                deadline = None  # what may still come is that the caller hangs up
             received += len(message.get("body", b""))
             if received > self._limit:
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._detail, {"Connection": "close"})

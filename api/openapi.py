@@ -71,6 +71,7 @@ _MEANINGS: Final[dict[HTTPStatus, str]] = {
     HTTPStatus.FORBIDDEN: "The access token does not allow this.",
     HTTPStatus.NOT_FOUND: "You have no such job.",
     HTTPStatus.CONFLICT: "The present state of things refuses it; see `code`.",
+    HTTPStatus.REQUEST_TIMEOUT: "The body took too long.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not declared as JSON.",
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "The range lies beyond the film's end.",

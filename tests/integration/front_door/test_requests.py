@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -260,6 +261,19 @@ async def test_chunked_body_over_the_cap_is_refused(client: httpx.AsyncClient) -
 
     reply = await client.post("/orchestrate/start", content=chunks(), headers={"Content-Type": "application/json"})
     assert_problem(reply, 413, "body_too_large")
+
+
+async def test_body_that_does_not_come_is_not_waited_for(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.body_limit.BODY_SECONDS", 0.2)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b'{"script":'
+        await asyncio.Event().wait()
+
+    reply = await client.post("/orchestrate/start", content=chunks(), headers={"Content-Type": "application/json"})
+    assert_problem(reply, 408, "body_too_slow")
 
 
 async def test_what_the_caller_sent_is_not_repeated(client: httpx.AsyncClient) -> None:
