@@ -99,6 +99,8 @@ def _message(found: Mapping[str, Any]) -> str:
         return "This field is not known; remove it."
     if found["type"] == "missing":
         return "This field is required."
+    if found["type"] == "tuple_type":  # which JSON knows as a list
+        return "Input should be a list."
     message: str = found["msg"]
     return message.removeprefix("Value error, ")
 

@@ -12,7 +12,7 @@ import yaml
 from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext
 
-from tabario.logs import PREFECT_LOGGING, JsonFormatter, logging_about
+from tabario.logs import PREFECT_LOGGING, JsonFormatter, WithoutSecrets, logging_about
 
 
 def line(*, extra: Mapping[str, object] | None = None, error: Exception | None = None) -> Any:  # noqa: ANN401 - JSON
@@ -82,3 +82,13 @@ def test_prefect_is_told_to_log_so_and_to_show_a_runs_log_in_its_ui() -> None:
     assert told["formatters"]["json"]["()"] == "tabario.logs.JsonFormatter"
     assert told["root"]["handlers"] == ["console"]
     assert all(told["loggers"][name]["handlers"] == ["run"] for name in ("prefect.flow_runs", "prefect.task_runs"))
+
+
+def test_a_request_is_logged_without_what_opens_a_film() -> None:
+    record = logging.LogRecord("uvicorn.access", logging.INFO, __file__, 1, '%s - "%s %s" %d', None, None)
+    record.args = ("10.0.0.7:4711", "GET", "/orchestrate/films/eyJhbGciOi.JIUzI1.NiJ9?token=eyJhbGciOi", 206)
+    assert WithoutSecrets().filter(record)
+    line = record.getMessage()
+    assert "eyJ" not in line
+    assert line.startswith('10.0.0.7:4711 - "GET /orchestrate/films/')
+    assert line.endswith(" 206")
