@@ -14,7 +14,7 @@ from tabario.tiers import Tier
 from tests.chaos.arena import Arena, MomentMissed
 from tests.chaos.proxy import Trap, nothing
 from tests.chaos.users import User
-from tests.chaos.witness import ENDED
+from tests.chaos.witness import TERMINAL
 
 CLAIM: Final = "/concurrency_limits/increment-with-lease"
 GRANTED: Final = b'"limits":[{'
@@ -243,7 +243,10 @@ def _is_settled(arena: Arena, user: User, run: str) -> Healed:
 
 
 def _runs_again(arena: Arena, user: User, run: str) -> Healed:
-    """Another process makes the job, or it has ended, and the slots are counted right."""
+    """Another process makes the job, or it has ended, and the slots are counted right.
+
+    A crashed run that is to be resumed keeps its slot, so that the count shows one too many until then.
+    """
     before = arena.witness.run(run)
     count = before.run_count if before else 0
 
@@ -251,7 +254,7 @@ def _runs_again(arena: Arena, user: User, run: str) -> Healed:
         now = arena.witness.run(run)
         if now is None or not _is_right(arena, user):
             return False
-        return now.run_count > count or now.state in ENDED
+        return now.run_count > count or now.state in TERMINAL
 
     return healed
 
