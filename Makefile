@@ -19,11 +19,11 @@ up: $(VENV)/installed ## start the stack and keep it running
 	@$(BIN)/tabario up
 
 test: lint ## lint and run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 SECONDS ?= 90
-chaos: $(VENV)/installed ## break the running stack on purpose (SECONDS=600 for longer); writes build/chaos.json
-	@$(BIN)/python -m tests.chaos --seconds $(SECONDS)
+chaos: $(VENV)/installed ## break the running stack on purpose (SECONDS=600 for longer, QUICK=1 for fast faults); writes build/chaos.json
+	@$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(QUICK),--quick)
 
 fleet: $(VENV)/installed ## run docker-compose.yml as processes, on two workers and a bucket: kill one, restart every service
 	$(BIN)/pytest tests/fleet -s

@@ -7,7 +7,7 @@ import random
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from statistics import median
@@ -65,14 +65,18 @@ class FaultRecord:
 
 @dataclass
 class Campaign:
-    """Runs for at least `seconds`, and until every fault was made `least` times. The `seed` decides the order."""
+    """Runs for at least `seconds`, and until each of `faults` was made `least` times. The `seed` decides the order."""
 
     arena: Arena
     console: Console
     seconds: float
     seed: int
-    records: dict[str, FaultRecord] = field(default_factory=lambda: {name: FaultRecord() for name in FAULTS})
+    faults: Sequence[str] = tuple(FAULTS)
+    records: dict[str, FaultRecord] = field(init=False)
     _missed: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.records = {name: FaultRecord() for name in self.faults}
 
     async def run(self) -> None:
         """Makes faults while the crowd submits, and returns when the last fault has healed."""
@@ -106,7 +110,7 @@ class Campaign:
     def _order(self, *, until: float) -> Iterator[Turn]:
         """All faults, again and again; then those that were not made often enough yet, for a few tries."""
         order = random.Random(self.seed)  # noqa: S311 - not for secrets
-        names = list(FAULTS)
+        names = list(self.faults)
         while True:
             if not self._is_short:
                 order.shuffle(names)

@@ -167,6 +167,18 @@ FAULTS: Final[dict[str, Strike]] = {
 }
 """By name; those that take longest to heal first."""
 
+SLOW: Final = frozenset(
+    strike.__name__
+    for strike in (
+        front_door_after_claim,
+        lost_claim_reply,
+        stuck_pending,
+        keeper_mid_release,
+        worker_and_flow_killed,
+    )
+)
+"""Those that may take longer than 20 s to heal, also when they come alone."""
+
 
 # --- how a fault gets to its moment ---
 

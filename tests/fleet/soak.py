@@ -17,6 +17,7 @@ from statistics import median, quantiles
 from typing import Any, Final
 
 import psutil
+from redis.asyncio import Redis
 from rich.console import Console
 
 from tabario.tiers import Tier
@@ -38,7 +39,10 @@ ENDED: Final = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 @dataclass
 class Soak:
-    """What one run showed. Seconds, MiB and bytes; `adds_up` says that every accepted job is somewhere."""
+    """What one run showed. Seconds (p50 and p99), MiB and bytes; `adds_up` says that every accepted job is somewhere.
+
+    What is counted by job is so by accepted job; a worker's CPU is that of its flows too.
+    """
 
     seconds: float
     answers: dict[str, int] = field(default_factory=dict)
@@ -51,6 +55,8 @@ class Soak:
     latency: dict[str, list[float]] = field(default_factory=dict)
     queue_wait: dict[str, list[float]] = field(default_factory=dict)
     memory_growth: dict[str, float] = field(default_factory=dict)
+    cpu_seconds_a_job: dict[str, float] = field(default_factory=dict)
+    redis_commands_a_job: float = 0.0
     database_bytes_a_job: float = 0.0
 
     @property
@@ -83,7 +89,7 @@ async def soak(seconds: float, users: int, workers: int, console: Console) -> So
 async def _load(found: Soak, callers: Callers, composition: Composition, *, users: int) -> None:
     database = Database(composition)
     callers.tiers = dict(zip(new_users(users), cycle(Tier), strict=False))
-    before = await database.size()
+    size, commands, cpu = await database.size(), await _redis_commands(composition), _cpu_seconds(composition)
     memory: dict[str, list[float]] = {service: [] for service in WATCHED}
     oversold: set[str] = set()
     until = time.monotonic() + found.seconds
@@ -105,7 +111,12 @@ async def _load(found: Soak, callers: Callers, composition: Composition, *, user
     found.latency = {route: _p50_p99(times) for route, times in callers.seconds.items()}
     found.queue_wait = {queue: _p50_p99(times) for queue, times in (await database.waits()).items()}
     found.memory_growth = {service: _growth(sizes) for service, sizes in memory.items()}
-    found.database_bytes_a_job = round((await database.size() - before) / max(1, found.accepted))
+    jobs = max(1, found.accepted)
+    found.cpu_seconds_a_job = {
+        service: round((seconds - cpu[service]) / jobs, 3) for service, seconds in _cpu_seconds(composition).items()
+    }
+    found.redis_commands_a_job = round((await _redis_commands(composition) - commands) / jobs)
+    found.database_bytes_a_job = round((await database.size() - size) / jobs)
 
 
 async def _call(callers: Callers, until: float) -> None:
@@ -132,6 +143,23 @@ def _note_memory(composition: Composition, memory: dict[str, list[float]]) -> No
     for service, sizes in memory.items():
         [first, *_] = composition.tree(service)
         sizes.append(psutil.Process(first.pid).memory_info().rss / 2**20)
+
+
+def _cpu_seconds(composition: Composition) -> dict[str, float]:
+    """By service, of its processes and of those that have ended."""
+    used = {}
+    for service in composition.processes:
+        times = [process.cpu_times() for process in composition.tree(service)]
+        used[service] = sum(one.user + one.system for one in times) + sum(
+            one.children_user + one.children_system for one in times
+        )
+    return used
+
+
+async def _redis_commands(composition: Composition) -> int:
+    password = composition.secret("redis_password").read_text().strip()
+    async with Redis(host=composition.address("redis"), password=password) as redis:
+        return int((await redis.info("stats"))["total_commands_processed"])
 
 
 def _growth(sizes: Sequence[float]) -> float:
