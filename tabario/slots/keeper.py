@@ -27,7 +27,7 @@ from tabario.slots.clock import Clock, utc_now
 from tabario.slots.endings import EndedHook, Endings
 from tabario.slots.fairness import Fairness
 from tabario.slots.gate import Gate
-from tabario.slots.leader import Leader
+from tabario.slots.leader import Leader, NotLeading
 from tabario.slots.liveness import Liveness
 from tabario.slots.release import Releaser
 from tabario.slots.resume import Resumer
@@ -133,12 +133,22 @@ class Keeper:
                 self._liveness.forget()
                 await anyio.sleep(min(FOLLOWER_SECONDS, self._settings.sweep))
                 continue
-            try:
-                await self.sweep()
-            except Exception:  # the keeper must outlive every fault of one pass
-                log.exception("A pass of the keeper failed; the next one tries again.")
-                self._liveness.forget()
+            await self.sweep_or_log()
             await anyio.sleep(self._settings.sweep)
+
+    async def sweep_or_log(self) -> bool:
+        """One pass; says False when it failed, for the keeper must outlive every fault.
+
+        Flows beat in Redis: while only Prefect was away, their silence counts on.
+        """
+        try:
+            await self.sweep()
+        except Exception as error:
+            log.exception("A pass of the keeper failed; the next one tries again.")
+            if isinstance(error, RedisError | NotLeading):
+                self._liveness.forget()
+            return False
+        return True
 
     async def _listen(self) -> None:
         async for flow_run_id in self._hints():

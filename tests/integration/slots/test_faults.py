@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tabario import names
-from tabario.clients.prefect import OutcomeUnknown, Run
+from tabario.clients.prefect import OutcomeUnknown, PrefectApi, Run
 from tabario.clients.prefect.http import PrefectHttp
 from tabario.clients.prefect.leases import Leases
 from tabario.errors import SlotsFull
@@ -17,8 +17,8 @@ from tabario.slots.admission import Admission
 from tabario.slots.heartbeat import beating
 from tabario.slots.keeper import Keeper
 from tabario.tiers import Tier
-from tests.integration.slots.conftest import Ears, StartRun
-from tests.support.orchestrator import Orchestrator, SettableClock, new_user
+from tests.integration.slots.conftest import Ears, StartRun, no_hints
+from tests.support.orchestrator import Orchestrator, PatientTransport, SettableClock, new_user
 from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
 
@@ -216,6 +216,37 @@ async def test_a_running_process_that_falls_silent_counts_as_crashed(
         await keeper.sweep()
     assert await orchestrator.state_of(silent) == "Crashed"
     assert await orchestrator.state_of(alive) == "Running"
+
+
+class FickleTransport(PatientTransport):
+    """A server that cannot be reached while it is `away`."""
+
+    away = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.away:
+            raise httpx.ConnectError("refused", request=request)
+        return await super().handle_async_request(request)
+
+
+async def test_silence_counts_on_while_prefect_is_away(
+    start: StartRun, orchestrator: Orchestrator, slots: SlotSettings, clock: SettableClock, redis: Redis
+) -> None:
+    run = await start(new_user())
+    await orchestrator.set_state(run, "RUNNING")
+    transport = FickleTransport()
+    async with httpx.AsyncClient(base_url=orchestrator.http.base_url, transport=transport, timeout=30) as http:
+        prefect = PrefectApi(PrefectHttp(idle=http, fresh=http, one_writer=True))
+        keeper = Keeper(prefect, redis, slots, hints=no_hints, clock=clock)
+        assert await keeper.lead()
+        async with beating(redis, run.flow_run_id):
+            assert await keeper.sweep_or_log()
+        transport.away = True
+        assert not await keeper.sweep_or_log()
+        transport.away = False
+        clock.advance(31)
+        assert await keeper.sweep_or_log()
+    assert await orchestrator.state_of(run) == "Crashed"
 
 
 async def test_a_cancellation_that_no_process_hears_ends_all_the_same(
