@@ -97,9 +97,14 @@ async def _read_thumbnail(store: MediaStore, key: str) -> str:
 
 
 async def show_film(job_id: UUID, link: str) -> None:
-    """Links to the film."""
+    """Links to the film, which the front door gives to its owner only."""
     await _kept_quiet(
-        acreate_link_artifact(link, link_text="Open the film", key=f"film-{job_id}", description="The finished film")
+        acreate_link_artifact(
+            link,
+            link_text="Open the film",
+            key=f"film-{job_id}",
+            description="The finished film; the front door asks for its owner's access token",
+        )
     )
 
 
