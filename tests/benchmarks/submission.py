@@ -16,7 +16,7 @@ from rich.console import Console
 from tabario import names
 from tests.benchmarks.figures import Figures, Round
 from tests.support.front_door_process import FrontDoorProcess, front_door_process
-from tests.support.orchestrator import ensure_deployment, make_job, new_user
+from tests.support.orchestrator import PatientTransport, ensure_deployment, make_job, new_user
 from tests.support.servers import prefect_running, redis_running
 from tests.support.tokens import token
 
@@ -28,8 +28,8 @@ LEASE_SECONDS: Final = 60
 async def submit_vs_prefect(console: Console) -> Figures:
     """Milliseconds from a request to its 202, over those of the two calls that Prefect itself needs.
 
-    The baseline makes the user's limit, claims a slot and creates the run, without a check of anything. The limit is an
-    authenticated request that does nothing. Prefect runs on SQLite, and no worker takes the runs.
+    The baseline makes the user's limit, claims a slot and creates the run, without a check of anything, and asks again
+    when SQLite is locked. The limit is a request that does nothing. No worker takes the runs.
     """
     console.print(f"{ROUNDS} rounds of {SUBMISSIONS} submissions.")
     rounds = []
@@ -38,7 +38,7 @@ async def submit_vs_prefect(console: Console) -> Figures:
         redis = stack.enter_context(redis_running(root))
         prefect = stack.enter_context(prefect_running(root, redis))
         async with (
-            httpx.AsyncClient(base_url=prefect.api_url, timeout=60) as bare,
+            httpx.AsyncClient(base_url=prefect.api_url, timeout=60, transport=PatientTransport()) as bare,
             httpx.AsyncClient(timeout=60) as client,
         ):
             deployment = await ensure_deployment(bare)
