@@ -79,6 +79,9 @@ def metric_errors(exposition: str, runs: Iterable[Sighting]) -> dict[str, float]
 
 
 def lost(accepted: Iterable[str], runs: Iterable[Sighting]) -> set[str]:
-    """Accepted jobs that have not ended, or that Prefect does not know."""
-    ended = {run.id for run in runs if run.ended is not None}
-    return set(accepted) - ended
+    """Accepted jobs that have not ended, that Prefect does not know, or that failed, for which no fault is a reason.
+
+    A job may crash for good: when its processes were killed more often than it is begun again.
+    """
+    kept = {run.id for run in runs if run.ended is not None and run.state != "FAILED"}
+    return set(accepted) - kept

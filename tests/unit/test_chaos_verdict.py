@@ -44,6 +44,11 @@ def test_accepted_job_without_an_end_is_lost() -> None:
     assert lost(["one", "two", "three"], [run("one", "10", "20"), run("two", "10")]) == {"two", "three"}
 
 
+def test_job_that_failed_under_a_fault_is_lost_and_one_that_was_killed_too_often_is_not() -> None:
+    ends = [run("failed", "10", "20", state="FAILED"), run("killed", "10", "20", state="CRASHED")]
+    assert lost(["failed", "killed"], ends) == {"failed"}
+
+
 def test_counters_are_compared_with_the_states_of_the_runs() -> None:
     exposition = (
         "# TYPE jobs_enqueued_total counter\njobs_enqueued_total 4\n"
