@@ -47,6 +47,11 @@ class StackDirectory:
         """Log file of a service."""
         return self.root / "logs" / f"{service}.log"
 
+    @property
+    def is_used(self) -> bool:
+        """Whether a stack was ever started here."""
+        return self._secrets.exists()
+
     def secrets(self) -> StackSecrets:
         """The stack's secrets, made and kept (readable by their owner only) when there are none yet."""
         self._make()

@@ -55,7 +55,13 @@ def test_stack_listens_on_loopback_only(stack: StackUnderTest) -> None:
 
 
 def test_development_tokens_are_for_this_stack_only(stack: StackUnderTest, tmp_path: Path) -> None:
-    foreign = shell_in(tmp_path).run("token").stdout.strip()
+    elsewhere = shell_in(tmp_path)
+    refused = elsewhere.run("token")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "run make up first" in " ".join(refused.stderr.split())
+    assert not elsewhere.state.exists()
+    elsewhere.directory.secrets()
+    foreign = elsewhere.run("token").stdout.strip()
     own = stack.run("token").stdout.strip()
     slots = f"{stack.addresses.api_url}/orchestrate/slots"
     assert httpx.get(slots, headers={"Authorization": f"Bearer {own}"}, timeout=20).status_code == 200
