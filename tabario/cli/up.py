@@ -30,7 +30,7 @@ class ConsoleListener:
 async def run_stack(stack: Stack, console: Console) -> None:
     """Runs the stack until SIGINT or SIGTERM."""
     cancel_on_signals()
-    console.print("Starting the stack. The first start prepares Prefect's database and takes longest.")
+    console.print("Starting the stack. The first start prepares Prefect's database and takes longest.", soft_wrap=True)
     try:
         async with stack.running(ConsoleListener(console)) as running:
             _print_addresses(running, console)
@@ -52,7 +52,9 @@ def _print_addresses(running: RunningStack, console: Console) -> None:
         f"\n  Prefect UI         {running.prefect_url}"
         f"\n  Front door         {running.api_url}/docs"
         f"\n  Metrics            {running.api_url}/metrics  and  {running.exporter_url}/metrics"
+        f"\n  ComfyUI            {running.comfyui_url}"
         "\n  A token            tabario token"
         "\n  A film             make demo, in another terminal"
-        "\n  To stop            Ctrl+C\n"
+        "\n  To stop            Ctrl+C\n",
+        soft_wrap=True,
     )
