@@ -31,7 +31,7 @@ from tabario.entitlements.entitlement import Entitlements, open_entitlements
 from tabario.errors import RetryLater
 from tabario.film.kit import FilmKit
 from tabario.links import FilmLinks
-from tabario.metrics.recorder import Recorder, open_recorder
+from tabario.metrics.recorder import SureRecorder, open_recorder
 from tabario.queue import JobQueue
 from tabario.queue_audit import QueueAudit
 from tabario.records import JobRecords
@@ -139,7 +139,7 @@ def _redis(settings: Settings) -> Redis:
     )
 
 
-def _recorder(settings: Settings) -> AbstractAsyncContextManager[Recorder]:
+def _recorder(settings: Settings) -> AbstractAsyncContextManager[SureRecorder]:
     return open_recorder(
         settings.redis.url.get_secret_value(),
         enabled=settings.metrics.enabled,

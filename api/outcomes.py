@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -20,11 +21,13 @@ from tabario.metrics.definitions import (
     SCENES_REGENERATED,
     STAGE_SECONDS,
 )
-from tabario.metrics.recorder import Recorder
+from tabario.metrics.recorder import SureRecorder
 from tabario.metrics.series import Observation
 from tabario.queue import JobQueue
 from tabario.records import JobFailure, JobRecord, JobRecords, Receipt, Stage
 from tabario.tiers import Tier
+
+Recording = Callable[..., Awaitable[None]]
 
 _MESSAGES: Final = {
     RunState.CANCELLED: "The job was cancelled.",
@@ -38,7 +41,7 @@ _REASONS: Final = {RunState.CANCELLED: "cancelled", RunState.CRASHED: "crashed",
 class Outcomes:
     """Notes how runs ended. Safe to repeat for the same run."""
 
-    def __init__(self, *, queue: JobQueue, records: JobRecords, recorder: Recorder) -> None:
+    def __init__(self, *, queue: JobQueue, records: JobRecords, recorder: SureRecorder) -> None:
         self._queue = queue
         self._records = records
         self._recorder = recorder
@@ -46,14 +49,16 @@ class Outcomes:
     async def note(self, run: Run) -> None:
         """Clears the queue entry, writes a failure that the flow could not write, and counts the end once.
 
+        Raises RetryLater when it could not be counted: what this process kept for later would die with it.
+
         A front door that died after it made the run could not count the job as accepted, so that is made up for here.
         """
-        await count_acceptance(self._recorder, run.job)
+        await count_acceptance(self._recorder.record_now, run.job)
         await self._queue.remove(run.job.job_id)
         record = await self._records.read(run.job.job_id) or JobRecord(job_id=run.job.job_id)
         failure = None if run.state is RunState.COMPLETED else await self._settle_failure(run, record)
         used = _usage(run.job.tier, record.receipt)
-        await self._recorder.record(f"{run.job.job_id}:ended", *_observations(run, failure), *used)
+        await self._recorder.record_now(f"{run.job.job_id}:ended", *_observations(run, failure), *used)
 
     async def _settle_failure(self, run: Run, record: JobRecord) -> JobFailure:
         """The failure in the record. What the flow wrote stands, unless the run was cancelled under it."""
@@ -65,10 +70,10 @@ class Outcomes:
         return failure
 
 
-async def count_acceptance(recorder: Recorder, job: Job) -> None:
-    """Counts a job as accepted, once however often it is told."""
+async def count_acceptance(record: Recording, job: Job) -> None:
+    """Counts a job as accepted, once however often it is told. Raises what `record` raises."""
     regenerated = [SCENES_REGENERATED.increment()] if job.changes else []
-    await recorder.record(f"{job.job_id}:enqueued", JOBS_ENQUEUED.increment(), *regenerated)
+    await record(f"{job.job_id}:enqueued", JOBS_ENQUEUED.increment(), *regenerated)
 
 
 def failure_of(state: RunState, stage: Stage) -> JobFailure:

@@ -86,7 +86,7 @@ class Submission:
             rejected = SUBMISSIONS_REJECTED.increment(tier=job.tier, reason=refusal.code)
             await self._recorder.record(f"{job.job_id}:rejected", rejected)
             raise
-        await count_acceptance(self._recorder, job)
+        await count_acceptance(self._recorder.record, job)
         return run
 
     async def _start(self, job: Job, *, resize: bool, unique: bool, claimed: Lease | None) -> Run:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from math import ceil
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -17,6 +18,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from tabario.errors import RetryLater
 from tabario.metrics.definitions import REDIS_ERRORS
 from tabario.metrics.ledger import Event, MetricsLedger
 from tabario.metrics.outbox import Outbox
@@ -39,10 +41,20 @@ class Recorder(Protocol):
         """Counts the observations together, once for an event id, whoever reports it how often. Never raises."""
 
 
+class SureRecorder(Recorder, Protocol):
+    """One that can also tell when they have arrived."""
+
+    async def record_now(self, event_id: str, *observations: Observation) -> None:
+        """The same for a caller that will report again: when this returns, they are counted. Raises RetryLater."""
+
+
 class NullRecorder:
     """Records nothing: metrics are switched off."""
 
     async def record(self, event_id: str, *observations: Observation) -> None:
+        """Does nothing."""
+
+    async def record_now(self, event_id: str, *observations: Observation) -> None:
         """Does nothing."""
 
 
@@ -58,11 +70,16 @@ class RedisRecorder:
 
     async def record(self, event_id: str, *observations: Observation) -> None:
         """Counts the observations, at once or later."""
-        event = Event(event_id, tuple(delta for observation in observations for delta in observation.deltas))
+        event = _event(event_id, observations)
         # The event enters the outbox first: if the caller is cancelled while Redis answers, nothing is lost.
         if self._outbox.put(event) and self._resending is None and not await self._send([event]):
             _logger.warning("Redis takes no observations; they are kept and sent later.")
             self._resend_after(self._pause_seconds)
+
+    async def record_now(self, event_id: str, *observations: Observation) -> None:
+        """Counts the observations at once, or raises RetryLater: nothing is kept that would die with this process."""
+        if not await self._send([_event(event_id, observations)]):
+            raise RetryLater("Redis takes no observations.", retry_after=ceil(self._pause_seconds))
 
     def start(self) -> None:
         """Sends, in the background, what earlier processes left on disk."""
@@ -120,8 +137,12 @@ class RedisRecorder:
         return True
 
 
+def _event(event_id: str, observations: Sequence[Observation]) -> Event:
+    return Event(event_id, tuple(delta for observation in observations for delta in observation.deltas))
+
+
 @asynccontextmanager
-async def open_recorder(redis_url: str, *, enabled: bool, spool_directory: Path) -> AsyncIterator[Recorder]:
+async def open_recorder(redis_url: str, *, enabled: bool, spool_directory: Path) -> AsyncIterator[SureRecorder]:
     """A recorder for the life of a process. When it closes, everything is in Redis or in `spool_directory`."""
     if not enabled:
         yield NullRecorder()

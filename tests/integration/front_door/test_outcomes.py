@@ -7,7 +7,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tabario import names
 from tabario.clients.prefect import RunState
+from tabario.errors import RetryLater
 from tabario.metrics.definitions import (
     BYTES_STORED,
     CHARACTERS_SPOKEN,
@@ -35,6 +37,18 @@ async def test_completed_job_is_counted_once(door: FrontDoor, client: httpx.Asyn
     record = await door.records.read(run.job.job_id)
     assert record is not None
     assert record.failure is None
+
+
+async def test_end_that_redis_does_not_take_is_told_again_and_counted_once(
+    door: FrontDoor, client: httpx.AsyncClient
+) -> None:
+    run = await filmed(door, client)
+    await door.redis.set(names.METRICS_KEY, "not a hash")  # as long as it is none, nothing can be counted
+    with pytest.raises(RetryLater):
+        await door.outcomes.note(run)
+    await door.redis.delete(names.METRICS_KEY)
+    await door.outcomes.note(run)
+    assert await count(door, JOBS_COMPLETED.increment()) == 1
 
 
 async def test_what_a_job_used_is_in_its_status_and_counted_once_by_tier(
