@@ -15,6 +15,8 @@ ROOT: Final = Path(__file__).parents[2]
 BUILD: Final = ROOT / OUTPUT.parent
 PAGE: Final = ROOT / "docs" / "evidence.md"
 README: Final = ROOT / "README.md"
+EXACT: Final = 1000.0
+"""Larger numbers are shown without decimals."""
 BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
 
 INTRODUCTION: Final = """# Evidence
@@ -35,7 +37,7 @@ Faults met each other, so a time to heal includes the waiting for those that str
 |---|---:|---:|
 """
 HIGHLIGHTS: Final[Mapping[str, str]] = {
-    "image_loop_busy_1_job": "share of an image loop in which ComfyUI paints; the baseline asks every 5 s",
+    "image_loop_busy_1_job": "share of an image loop in which ComfyUI paints, over that of asking every 5 s",
     "merge_vs_encoder": "CPU of the merge over the bare encoder's",
     "merge_vs_peer": "how much faster than MoviePy clips and a second encode, in CPU",
     "submit_vs_prefect": "time of a submission over the two bare calls to Prefect",
@@ -86,7 +88,9 @@ def _table(bench: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _number(number: float | None) -> str:
-    return "-" if number is None else f"{number:.4g}"
+    if number is None:
+        return "-"
+    return f"{number:.0f}" if number >= EXACT else f"{number:.3g}"
 
 
 def _lines(lines: Iterable[str]) -> list[str]:

@@ -138,13 +138,16 @@ async def listening(http: httpx.AsyncClient, client_id: str, body: str) -> dict[
 
 
 async def busy_1_job(console: Console) -> Figures:
-    """One job of `PICTURES` pictures."""
+    """Share of the time in which the server paints, while one job wants 24 pictures of 2 s each.
+
+    The baseline asks for one picture at a time, and every 5 s whether it is there; the limit is a server never idle.
+    """
     async with bench() as opened:
         return await busy_with(opened, console, 1)
 
 
 async def busy_4_jobs(console: Console) -> Figures:
-    """Four jobs, each in a process of its own, share `PICTURES` pictures."""
+    """The same of four jobs, each in a process of its own, which share the 24 pictures."""
     async with bench() as opened:
         return await busy_with(opened, console, 4)
 
