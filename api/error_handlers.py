@@ -35,6 +35,13 @@ _CODES: Final = {
     HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE: "range_not_satisfiable",
 }
 
+_JSON_WORDS: Final = {
+    "tuple_type": "Input should be a list.",
+    "model_attributes_type": "Input should be an object.",
+    "dict_type": "Input should be an object.",
+}
+"""For what JSON calls otherwise than Python does."""
+
 _DETAILS: Final = {
     HTTPStatus.NOT_FOUND: "There is nothing at this address.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This address does not support this method.",
@@ -99,8 +106,8 @@ def _message(found: Mapping[str, Any]) -> str:
         return "This field is not known; remove it."
     if found["type"] == "missing":
         return "This field is required."
-    if found["type"] == "tuple_type":  # which JSON knows as a list
-        return "Input should be a list."
+    if found["type"] in _JSON_WORDS:
+        return _JSON_WORDS[found["type"]]
     message: str = found["msg"]
     return message.removeprefix("Value error, ")
 

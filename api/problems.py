@@ -69,7 +69,8 @@ def problem_of(error: TabarioError, *, instance: str, **members: Any) -> JSONRes
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:
         return unexpected(instance)
     code = error.conflict_code if isinstance(error, Conflict) else error.code
-    return problem(status, code=code, detail=str(error), instance=instance, headers=_headers_of(error), **members)
+    detail = f"{error.field}: {error}" if isinstance(error, InvalidInput) else str(error)
+    return problem(status, code=code, detail=detail, instance=instance, headers=_headers_of(error), **members)
 
 
 def unauthenticated(instance: str, *, has_token: bool) -> JSONResponse:

@@ -167,6 +167,8 @@ class Progress:
         await self._bar.show(self._record.progress, self._record.message)
 
     async def _write(self, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
+        if changes.get("seconds_left") is not None:
+            changes["seconds_left"] = round(changes["seconds_left"], 1)
         self._record = self._record.model_copy(update=changes)
         try:
             await self._records.write(self._record)
