@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -21,9 +22,10 @@ async def issuer() -> AsyncIterator[Issuer]:
 
 
 @pytest.fixture(scope="session")
-def composition(issuer: Issuer) -> Iterator[Composition]:
-    with fleet(issuer, workers=2, variables={}) as running:
-        yield running
+async def composition(issuer: Issuer) -> AsyncIterator[Composition]:
+    running = fleet(issuer, workers=2, variables={})
+    yield await asyncio.to_thread(running.__enter__)  # meanwhile the issuer must answer
+    await asyncio.to_thread(running.__exit__, None, None, None)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from tabario.tiers import Tier
@@ -90,11 +90,17 @@ class Issuer:
         return self.reply or Response(json.dumps({"keys": self.keys}), media_type="application/json")
 
 
+async def _tier(_: Request) -> JSONResponse:
+    """What the project's function says of any user: tokens carry the tier, so it is asked only whether it is there."""
+    return JSONResponse({"tier": Tier.STANDARD.value, "changed_at": None})
+
+
 @asynccontextmanager
 async def issuer_running() -> AsyncIterator[Issuer]:
     """Serves until the block ends."""
     issuer = Issuer()
-    app = Starlette(routes=[Route("/auth/v1/.well-known/jwks.json", issuer.answer)])
+    keys = Route("/auth/v1/.well-known/jwks.json", issuer.answer)
+    app = Starlette(routes=[keys, Route("/rest/v1/rpc/tier_of_user", _tier, methods=["POST"])])
     config = uvicorn.Config(
         app, port=issuer.port, log_level="critical", lifespan="off", ws="none", timeout_graceful_shutdown=0
     )
