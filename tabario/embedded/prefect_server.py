@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-COLLECT_SECONDS: Final = 1.0
+COLLECT_SECONDS: Final = 0.1
+"""Often: a cursor that waits to be collected may still hold the database's lock, and all writers wait with it."""
 OLDER_EVERY: Final = 10
 """How many collections of a generation go by until the next older one is collected too."""
 
