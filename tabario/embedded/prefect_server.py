@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Final
 
 COLLECT_SECONDS: Final = 0.1
-"""Often: a cursor that waits to be collected may still hold the database's lock, and all writers wait with it."""
+"""Often, as Python itself does: what is garbage may still hold something."""
 OLDER_EVERY: Final = 10
 """How many collections of a generation go by until the next older one is collected too."""
 
