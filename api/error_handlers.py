@@ -149,7 +149,7 @@ class UnexpectedErrors:
 
         try:
             await self._app(scope, receive, note)
-        except Exception:
+        except Exception:  # the edge of a request: its cause goes to the log, never to the caller
             log.exception("%s %s failed unexpectedly", scope["method"], scope["path"])
             if begun:
                 raise

@@ -165,6 +165,6 @@ async def keep(run: Callable[[], Awaitable[None]]) -> None:
     """
     try:
         await run()
-    except Exception:
+    except Exception:  # the edge of a background task: unseen, its death would leave a front door that only refuses
         log.exception("The slot keeper died; this process stops.")
         signal.raise_signal(signal.SIGTERM)

@@ -39,7 +39,7 @@ class RecordedTotals:
         """The families of every recorded metric."""
         try:
             totals = await self._read_totals()
-        except Exception:
+        except Exception:  # counted and raised again, whatever it is
             self._own_errors += 1
             raise
         return tuple(recorded_families(self._with_own_errors(totals)))

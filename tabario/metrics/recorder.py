@@ -128,8 +128,7 @@ class RedisRecorder:
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 await self._ledger.add(events)
-        except Exception:
-            # Whatever goes wrong with metrics, the job goes on.
+        except Exception:  # the edge between a job and its metrics: whatever goes wrong with these, the job goes on
             _logger.debug("Redis took no observations.", exc_info=True)
             self._outbox.merge(REDIS_ERRORS.increment().deltas)
             return False

@@ -143,7 +143,7 @@ class Keeper:
         """
         try:
             await self.sweep()
-        except Exception as error:
+        except Exception as error:  # the edge of a background task: without its passes every slot would leak
             log.exception("A pass of the keeper failed; the next one tries again.")
             if isinstance(error, RedisError | NotLeading):
                 self._liveness.forget()
