@@ -41,7 +41,7 @@ from tests.support.exposition import Exposition
 from tests.support.front_door_process import FrontDoorProcess, front_door_process
 from tests.support.jobs import new_job, settings_for
 from tests.support.orchestrator import new_user
-from tests.support.servers import PrefectServer, RedisServer, running
+from tests.support.servers import PrefectServer, RedisServer, prefect_running, running
 from tests.support.waiting import eventually
 
 IMAGE_TIMEOUT = 6.0
@@ -138,6 +138,13 @@ class Studio:
     async def exposition(self) -> Exposition:
         async with httpx.AsyncClient() as client:
             return Exposition.parse((await client.get(f"{self.door.url}/metrics")).text)
+
+
+@pytest.fixture(scope="module")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[PrefectServer]:
+    """A Prefect server of its own: this worker would take the runs that other tests left, and count them."""
+    with prefect_running(tmp_path_factory.mktemp("prefect"), redis_server) as server:
+        yield server
 
 
 @pytest.fixture
