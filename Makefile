@@ -52,9 +52,9 @@ format: $(VENV)/installed ## format the code
 	$(BIN)/ruff check --fix .
 
 lock: ## write requirements.lock and requirements.run.lock anew from pyproject.toml
-	PATH="$(BIN):$$PATH" uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra otel --extra dev \
+	PATH="$(BIN):$$PATH" uv pip compile --quiet --universal --python-version 3.11 --extra embedded --extra otel --extra docker --extra dev \
 		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.lock
-	PATH="$(BIN):$$PATH" uv pip compile --quiet --universal --python-version 3.11 --constraint requirements.lock \
+	PATH="$(BIN):$$PATH" uv pip compile --quiet --universal --python-version 3.11 --extra docker --constraint requirements.lock \
 		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.run.lock
 
 clean: ## remove the stack's state and all build products, but not .venv

@@ -5,25 +5,22 @@ Everything is compared before it is written, so a repetition changes nothing; tw
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from prefect.client.orchestration import get_client
 from prefect.deployments.runner import RunnerDeployment
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.types.entrypoint import EntrypointType
 
-import flows
 from blocks.registration import blocks_of
 from flows.prune import prune_media
 from flows.video import generate_video
 from tabario import names
+from tabario.cli.infrastructure import job_variables
 from tabario.cli.prefect_things import Difference, SavedBlock, SavedDeployment, SavedWorkPool, SavedWorkQueue, Thing
 from tabario.settings import PrefectSettings, Settings
 from tabario.tiers import Tier
@@ -57,14 +54,15 @@ async def deploy(settings: Settings, *, write: bool = True) -> list[Change]:
 
     Without `write` it only tells what it would do.
     """
+    variables = job_variables(settings)
     with _prefect_at(settings.prefect):
         async with get_client() as client:
             things: list[Thing] = [
                 *[SavedBlock(slug, block) for slug, block in blocks_of(settings).items()],
-                SavedWorkPool(client, settings.prefect.pool_limit),
+                SavedWorkPool(client, settings.work_pool),
                 *[SavedWorkQueue(client, tier) for tier in names.WORK_QUEUES],
-                SavedDeployment(client, deployment(), generate_video),
-                SavedDeployment(client, prune_deployment(), prune_media),
+                SavedDeployment(client, deployment(variables), generate_video),
+                SavedDeployment(client, prune_deployment(variables), prune_media),
             ]
             return [await _bring_about(thing, write=write) for thing in things]
 
@@ -83,20 +81,7 @@ def _outcome(differences: tuple[Difference, ...] | None) -> Outcome:
     return Outcome.UPDATED if differences else Outcome.UNCHANGED
 
 
-def job_variables() -> dict[str, str]:
-    """How the worker starts a flow run.
-
-    An explicit command skips a supervising process of Prefect's, and with it a second import of Prefect. `env` takes
-    away the directory in which the front door's processes share metrics: a flow run is none of them.
-    """
-    engine = [sys.executable, "-m", "prefect.engine"]
-    return {
-        "command": shlex.join(["env", "-u", "PROMETHEUS_MULTIPROC_DIR", *engine]),
-        "working_dir": str(Path(flows.__path__[0]).resolve().parent),
-    }
-
-
-def deployment() -> RunnerDeployment:
+def deployment(variables: Mapping[str, Any]) -> RunnerDeployment:
     """The one deployment; the front door chooses the work queue of each run by its tier."""
     return RunnerDeployment.from_flow(
         generate_video,
@@ -106,11 +91,11 @@ def deployment() -> RunnerDeployment:
         enforce_parameter_schema=True,
         work_pool_name=names.WORK_POOL,
         work_queue_name=names.WORK_QUEUES[Tier.STANDARD],
-        job_variables=job_variables(),
+        job_variables=dict(variables),
     )
 
 
-def prune_deployment() -> RunnerDeployment:
+def prune_deployment(variables: Mapping[str, Any]) -> RunnerDeployment:
     """Makes room in the media store at night."""
     return RunnerDeployment.from_flow(
         prune_media,
@@ -120,7 +105,7 @@ def prune_deployment() -> RunnerDeployment:
         enforce_parameter_schema=True,
         work_pool_name=names.WORK_POOL,
         work_queue_name=names.WORK_QUEUES[Tier.STANDARD],
-        job_variables=job_variables(),
+        job_variables=dict(variables),
         cron=PRUNE_CRON,
     )
 

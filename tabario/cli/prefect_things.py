@@ -17,22 +17,10 @@ from prefect.utilities.callables import parameter_schema
 from pydantic import SecretStr
 
 from tabario import names
+from tabario.cli.infrastructure import base_job_template
+from tabario.errors import ConfigurationError
+from tabario.settings import WorkPoolSettings
 from tabario.tiers import Tier
-
-POOL_TYPE: Final = "process"
-
-BASE_JOB_TEMPLATE: Final[dict[str, Any]] = {
-    "job_configuration": {"command": "{{ command }}", "working_dir": "{{ working_dir }}", "env": "{{ env }}"},
-    "variables": {
-        "type": "object",
-        "properties": {
-            "command": {"type": "string", "title": "Command"},
-            "working_dir": {"type": "string", "title": "Working directory"},
-            "env": {"type": "object", "title": "Environment", "additionalProperties": {"type": "string"}},
-        },
-    },
-}
-"""Only what is used: Prefect validates the whole template each time that a run is created."""
 
 LONGEST_SHOWN: Final = 60
 
@@ -111,32 +99,40 @@ class SavedBlock:
 
 @dataclass(frozen=True)
 class SavedWorkPool:
-    """The work pool, with room for so many runs."""
+    """The work pool, with room for so many runs. Prefect cannot change the type of one that is there."""
 
     client: PrefectClient
-    limit: int
+    settings: WorkPoolSettings
     kind: str = "work pool"
     name: str = names.WORK_POOL
 
     async def compare(self) -> tuple[Difference, ...] | None:
-        """The template and the limit."""
+        """The template and the limit. Raises ConfigurationError when it is of another type."""
         try:
             saved = await self.client.read_work_pool(self.name)
         except ObjectNotFound:
             return None
+        if saved.type != self.settings.type:
+            raise ConfigurationError(
+                f"The work pool {self.name} is of type {saved.type}. When no job waits or runs any more, delete it "
+                f"with `prefect work-pool delete {self.name}` and deploy again, or set TABARIO_POOL_TYPE={saved.type}."
+            )
         return _differences({field: getattr(saved, field) for field in self._fields}, self._fields)
 
     async def save(self, *, new: bool) -> None:
         """Creates or updates it."""
         if new:
             with suppress(ObjectAlreadyExists):  # another deployment was a moment faster
-                await self.client.create_work_pool(WorkPoolCreate(name=self.name, type=POOL_TYPE, **self._fields))
+                await self.client.create_work_pool(
+                    WorkPoolCreate(name=self.name, type=self.settings.type, **self._fields)
+                )
                 return
         await self.client.update_work_pool(self.name, WorkPoolUpdate(**self._fields))
 
     @property
     def _fields(self) -> dict[str, Any]:
-        return {"base_job_template": BASE_JOB_TEMPLATE, "concurrency_limit": self.limit}
+        template = base_job_template(self.settings.type)
+        return {"base_job_template": template, "concurrency_limit": self.settings.limit}
 
 
 @dataclass(frozen=True)

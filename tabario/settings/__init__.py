@@ -19,6 +19,7 @@ from tabario.settings.front_door import ApiSettings, WebhookSettings
 from tabario.settings.monitoring import AlertSettings, MetricsScope, MetricsSettings, ScrapeSettings, TracingSettings
 from tabario.settings.studio import ComfyUISettings, MediaSettings, Quality, VoiceEngineName, VoiceSettings
 from tabario.settings.users import AuthSettings, SlotSettings
+from tabario.settings.work_pool import WorkPoolSettings, WorkPoolType
 from tabario.settings_source import read_group
 from tabario.strength import refuse_weak_secrets
 
@@ -43,6 +44,8 @@ __all__ = [
     "VoiceEngineName",
     "VoiceSettings",
     "WebhookSettings",
+    "WorkPoolSettings",
+    "WorkPoolType",
 ]
 
 
@@ -63,6 +66,7 @@ class Settings(BaseModel):
     metrics: MetricsSettings
     tracing: TracingSettings = Field(default_factory=TracingSettings)
     webhook: WebhookSettings = Field(default_factory=WebhookSettings)
+    work_pool: WorkPoolSettings = Field(default_factory=WorkPoolSettings)
 
     @classmethod
     def from_environment(cls) -> Self:

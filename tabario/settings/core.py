@@ -71,9 +71,3 @@ class PrefectSettings(Group):
         validation_alias=AliasChoices("TABARIO_PREFECT_ONE_WRITER"),
         description="send one write at a time; needed when Prefect keeps its data in SQLite",
     )
-    pool_limit: int = Field(
-        default=8,
-        ge=1,
-        validation_alias=AliasChoices("TABARIO_POOL_LIMIT"),
-        description="jobs at once on all workers together; the others wait, premium ones in front",
-    )

@@ -17,14 +17,16 @@ from blocks.comfyui import ComfyUI
 from blocks.loading import load
 from tabario import names
 from tabario.cli.deployment import Outcome, deploy, deployment, prune_deployment
+from tabario.cli.infrastructure import job_variables
 from tabario.errors import ConfigurationError
-from tabario.settings import ComfyUISettings, Settings, VoiceSettings
+from tabario.settings import ComfyUISettings, Settings, VoiceSettings, WorkPoolSettings
 from tabario.tiers import Tier
 from tests.support.jobs import new_job, settings_for
-from tests.support.servers import PrefectServer, RedisServer
+from tests.support.servers import PrefectServer, RedisServer, prefect_running
 from tests.support.waiting import eventually
 
 PROJECT = Path(__file__).parents[2]
+CONTAINERS = WorkPoolSettings.model_validate({"type": "docker", "image": "tabario-flows:0.1.0"})
 
 
 @pytest.fixture(autouse=True)
@@ -66,9 +68,7 @@ async def test_a_changed_setting_reaches_its_block(settings: Settings) -> None:
 async def test_a_difference_is_shown_and_not_written_when_that_is_asked(settings: Settings) -> None:
     await deploy(settings)
     voice = VoiceSettings.model_validate({"engine": "openai", "url": "https://voice.example", "api_key": "sk-secret"})
-    changed = settings.model_copy(
-        update={"prefect": settings.prefect.model_copy(update={"pool_limit": 3}), "voice": voice}
-    )
+    changed = settings.model_copy(update={"work_pool": WorkPoolSettings(limit=3), "voice": voice})
 
     shown = "\n".join(str(change) for change in await deploy(changed, write=False))
 
@@ -128,10 +128,42 @@ async def test_a_run_with_a_wrong_job_is_refused(settings: Settings) -> None:
         await client.delete_flow_run(run.id)
 
 
+async def test_a_pool_of_another_type_is_neither_used_nor_changed(settings: Settings) -> None:
+    await deploy(settings)
+    containers = settings.model_copy(update={"work_pool": CONTAINERS})
+
+    with pytest.raises(ConfigurationError, match=r"is of type process.*TABARIO_POOL_TYPE=process"):
+        await deploy(containers)
+
+    assert {change.outcome for change in await deploy(settings)} == {Outcome.UNCHANGED}
+
+
+async def test_a_pool_of_containers_is_deployed_once(redis_server: RedisServer, tmp_path: Path) -> None:
+    with prefect_running(tmp_path, redis_server) as server, temporary_settings({PREFECT_API_URL: server.api_url}):
+        settings = settings_for(
+            prefect_url=server.api_url,
+            redis_url=redis_server.url,
+            directory=tmp_path,
+            comfyui=ComfyUISettings(url="http://127.0.0.1:8188"),
+        ).model_copy(update={"work_pool": CONTAINERS})
+
+        first, again = await deploy(settings), await deploy(settings)
+
+        async with get_client() as client:
+            pool = await client.read_work_pool(names.WORK_POOL)
+    assert pool.type == "docker"
+    assert {change.outcome for change in first} == {Outcome.CREATED}
+    assert {change.outcome for change in again} == {Outcome.UNCHANGED}
+
+
 @pytest.mark.parametrize("number", [0, 1])
-def test_prefect_yaml_says_the_same_as_the_code(number: int) -> None:
+def test_prefect_yaml_says_the_same_as_the_code(settings: Settings, number: int) -> None:
     declared = yaml.safe_load((PROJECT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]
-    flow, built = [(names.FLOW, deployment()), (names.PRUNE_FLOW, prune_deployment())][number]
+    variables = job_variables(settings)
+    flow, built = [
+        (names.FLOW, deployment(variables)),
+        (names.PRUNE_FLOW, prune_deployment(variables)),
+    ][number]
     assert len(declared) == 2
     pool: dict[str, Any] = declared[number]["work_pool"]
 

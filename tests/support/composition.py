@@ -30,6 +30,7 @@ from tests.support.waiting import wait_until
 ROOT: Final = Path(__file__).parents[2]
 COMPOSE_FILE: Final = ROOT / "docker-compose.yml"
 OURS: Final = "tabario-flows:"
+REPLACED: Final = {"command", "entrypoint"}  # lists that an overlay does not add to
 _VARIABLE: Final = re.compile(r"\$\$|\$\{(\w+)(?:(:[-?])([^}]*))?\}")
 
 
@@ -78,7 +79,8 @@ def overlaid(base: Any, over: Any) -> Any:  # noqa: ANN401 - YAML
     """What Docker makes of a file and another one that is laid over it."""
     match base, over:
         case dict(), dict():
-            return {name: overlaid(base.get(name), over.get(name)) for name in [*base, *(over.keys() - base.keys())]}
+            found = {name: overlaid(base.get(name), over.get(name)) for name in [*base, *(over.keys() - base.keys())]}
+            return found | {name: over[name] for name in REPLACED & over.keys()}
         case list(), list():
             return [*base, *over]
     return base if over is None else over

@@ -16,15 +16,20 @@ from tabario.cli.secret_files import make_secrets
 from tabario.secret_files import expand
 from tabario.settings_source import variable_name
 from tabario.strength import weakness
-from tests.support.composition import COMPOSE_FILE, OURS, ROOT, entrypoint, read_compose
+from tests.support.composition import COMPOSE_FILE, OURS, ROOT, entrypoint, overlaid, read_compose
 
 SCHEMA: Final = ROOT / "tests" / "recordings" / "compose" / "compose_spec.json"
-S3_FILE: Final = ROOT / "docker-compose.s3.yml"
+S3_FILE, DOCKER_FILE, GPU_FILE = OVERLAYS = [ROOT / f"docker-compose.{name}.yml" for name in ("s3", "docker", "gpu")]
 VARIABLES: Final = {
     "PUBLIC_URL": "https://films.example",
     "SUPABASE_URL": "https://project.supabase.co",
     "COMFYUI_URL": "http://gpu:8188",
     "MEDIA_BUCKET": "films",
+    "DOCKER_GROUP": "999",
+    "COMFYUI_IMAGE": "comfyui:1.2.3",
+    "COMFYUI_MODELS": "/srv/models",
+    "COMFYUI_MODELS_MOUNT": "/models",
+    "VOICE_IMAGE": "voice:1.2.3",
 }
 ONE_OFF: Final = {"migrate", "deploy", "rules"}
 
@@ -34,7 +39,7 @@ def compose() -> dict[str, Any]:
     return read_compose(VARIABLES)
 
 
-@pytest.mark.parametrize("path", [COMPOSE_FILE, S3_FILE])
+@pytest.mark.parametrize("path", [COMPOSE_FILE, *OVERLAYS])
 def test_the_file_fits_the_specification(path: Path) -> None:
     validator = Draft201909Validator(json.loads(SCHEMA.read_text()))
     assert [error.message for error in validator.iter_errors(read_compose(VARIABLES, path))] == []
@@ -100,7 +105,8 @@ def test_every_variable_that_is_ours_is_a_setting(compose: dict[str, Any]) -> No
         if isinstance(kind, type) and issubclass(kind, BaseSettings) and kind is not BaseSettings
     ]
     known = {variable_name(group, name) for group in groups for name in group.model_fields}
-    services = (*compose["services"].values(), *read_compose(VARIABLES, S3_FILE)["services"].values())
+    overlays = [read_compose(VARIABLES, path)["services"] for path in OVERLAYS]
+    services = [service for services in (compose["services"], *overlays) for service in services.values()]
     used = {variable for service in services for variable in service.get("environment", {})}
     ours = {variable.removesuffix("_FILE") for variable in used if variable.startswith(("TABARIO_", "SUPABASE_"))}
     assert ours <= known
@@ -109,8 +115,20 @@ def test_every_variable_that_is_ours_is_a_setting(compose: dict[str, Any]) -> No
 def test_the_example_of_the_variables_names_each_of_them() -> None:
     example = (ROOT / "deploy" / "compose.env.example").read_text()
     named = set(re.findall(r"^#? ?([A-Z_]+)=", example, re.MULTILINE))
-    files = COMPOSE_FILE.read_text() + S3_FILE.read_text()
+    files = "".join(path.read_text() for path in (COMPOSE_FILE, *OVERLAYS))
     assert named == set(re.findall(r"(?<!\$)\$\{(\w+)", files))
+
+
+@pytest.mark.parametrize("path", OVERLAYS)
+def test_no_overlay_opens_a_port(path: Path) -> None:
+    assert not any("ports" in service for service in read_compose(VARIABLES, path)["services"].values())
+
+
+def test_what_an_operator_brings_for_the_gpu_is_kept_as_everything_else(compose: dict[str, Any]) -> None:
+    with_gpu = overlaid(compose, read_compose(VARIABLES, GPU_FILE))
+    test_every_service_is_watched_limited_and_started_again(with_gpu)
+    for name in ("comfyui-gpu", "voice"):
+        assert with_gpu["services"][name]["networks"] == ["outside"]
 
 
 def test_everything_that_is_mounted_is_there(compose: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from tabario import names
 from tabario.cli.deployment import Outcome, deploy
 from tabario.clients.prefect import PrefectApi, Run
-from tabario.settings import ComfyUISettings, PrefectSettings, Settings, SlotSettings
+from tabario.settings import ComfyUISettings, Settings, SlotSettings, WorkPoolSettings
 from tabario.slots.keeper import Keeper
 from tabario.tiers import Tier
 from tests.integration.slots.conftest import StartRun, no_hints
@@ -61,8 +61,7 @@ def settings(prefect_server: PrefectServer, redis_server: RedisServer, tmp_path:
 
 async def deploy_pool(settings: Settings, limit: int) -> Outcome:
     """Deploys with room for `limit` jobs; says what that did to the work pool."""
-    prefect = PrefectSettings(url=settings.prefect.url, pool_limit=limit)
-    changes = await deploy(settings.model_copy(update={"prefect": prefect}))
+    changes = await deploy(settings.model_copy(update={"work_pool": WorkPoolSettings(limit=limit)}))
     return next(change.outcome for change in changes if change.kind == "work pool")
 
 
