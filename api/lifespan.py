@@ -110,7 +110,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             records=records,
             views=views,
             films=open_store(settings.media),
-            kit=FilmKit.from_settings(settings.media),
+            kit=FilmKit.from_settings(settings.media, settings.voice),
             links=links,
             gate=Gate(redis, seconds=settings.slots.gate),
             slots=settings.slots,

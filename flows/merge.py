@@ -16,8 +16,9 @@ from flows.studio import Studio
 from tabario.film.burning import Typesetting
 from tabario.film.companions import make_companions
 from tabario.film.encoders import SOFTWARE, find_encoder
-from tabario.film.kit import FilmKit
+from tabario.film.fonts import Fonts
 from tabario.film.merge import FilmFacts, FilmOrder, merge_twice
+from tabario.film.music import MusicShelf
 from tabario.film.stills import Still
 from tabario.records import Companion, Stage
 from tabario.scenes import Scene, ScenePicture, Voiceover
@@ -51,15 +52,14 @@ async def film(
     await studio.store.fetch(voiceover.audio_key, audio)
     stills = await fetch_stills(studio, scenes, pictures)
     settings, spec = studio.media, studio.job.spec
-    kit = FilmKit.from_settings(settings)
     order = FilmOrder(
         stills,
         voiceover.words,
         audio,
         duration=voiceover.duration,
         frame=spec.frame_size,
-        setting=Typesetting(kit.fonts, SUBTITLE_STYLES[spec.subtitle_style], spec.language),
-        music=kit.music.find(spec.music) if spec.music else None,
+        setting=Typesetting(Fonts(), SUBTITLE_STYLES[spec.subtitle_style], spec.language),
+        music=MusicShelf(settings.music).find(spec.music) if spec.music else None,
         encoder=await find_encoder(studio.ffmpeg, settings.quality, hardware=settings.hardware_encoder),
     )
     master = studio.work_dir / "film.mp4"

@@ -6,7 +6,10 @@ Keys are the codes that callers send (ISO 639-1); values are the names people re
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
+
+from fontTools import unicodedata
 
 LANGUAGES: Final[dict[str, str]] = {
     "af": "Afrikaans",
@@ -68,3 +71,43 @@ LANGUAGES: Final[dict[str, str]] = {
     "vi": "Vietnamese",
     "zh": "Chinese",
 }
+
+_LATIN: Final = "Latn"
+_OTHER_LETTERS: Final[dict[str, frozenset[str]]] = {
+    language: frozenset(scripts.split())
+    for languages, scripts in {
+        "ar fa ur": "Arab",
+        "az": "Arab Cyrl",
+        "be bg mk ru uk": "Cyrl",
+        "bn": "Beng",
+        "bs sr": "Cyrl",
+        "el": "Grek",
+        "he": "Hebr",
+        "hi mr ne": "Deva",
+        "hy": "Armn",
+        "ja": "Hani Hira Kana",
+        "ka": "Geor",
+        "kk": "Arab Cyrl",
+        "ko": "Hang Hani",
+        "ms": "Arab",
+        "ta": "Taml",
+        "te": "Telu",
+        "zh": "Bopo Hani",
+    }.items()
+    for language in languages.split()
+}
+"""ISO 15924 codes of the letters that a language is written in. Latin ones are read in every language."""
+
+
+def strange_letters(text: str, language: str) -> str | None:
+    """The name of the letters that most of a text is in, if they are none of the language's.
+
+    A voice would spell such a text letter by letter.
+    """
+    scripts = Counter(unicodedata.script(char) for char in text if unicodedata.category(char).startswith("L"))
+    if not scripts:
+        return None
+    [(most, _)] = scripts.most_common(1)
+    if most in {_LATIN, "Zyyy", "Zinh", *_OTHER_LETTERS.get(language, ())}:
+        return None
+    return str(unicodedata.script_name(most))

@@ -11,8 +11,10 @@ import pytest
 from tabario.clients.ffmpeg import FFmpeg
 from tabario.clients.voice.espeak import EspeakEngine
 from tabario.clients.voice.speech import Speech
-from tabario.errors import VoiceFailed
+from tabario.clients.voice.voices import require_voice
+from tabario.errors import InvalidInput, VoiceFailed
 from tabario.film.alignment import SHORTEST_PAUSE, align
+from tabario.languages import strange_letters
 from tabario.script import Break, tokens
 from tabario.waveform import SAMPLE_RATE, Waveform
 
@@ -99,6 +101,30 @@ async def test_an_unknown_voice_fails_and_is_named(engine: EspeakEngine, tmp_pat
     with pytest.raises(VoiceFailed, match="knows no voice"):
         await speak(engine, tmp_path, voice_id=voice_id)
     assert file_names(tmp_path) == []
+    with pytest.raises(InvalidInput, match="is not known to the embedded voice"):
+        require_voice(voice_id)
+
+
+@pytest.mark.parametrize("voice_id", ["en-us", "pt-br", "cmn", "el", "en-gb-x-rp+f3", "de+whisper", "fr-be", "yue"])
+async def test_a_voice_that_is_let_in_is_spoken_with(engine: EspeakEngine, tmp_path: Path, voice_id: str) -> None:
+    require_voice(voice_id)
+    assert (await speak(engine, tmp_path, "Hello there.", voice_id=voice_id)).duration > 0
+
+
+@pytest.mark.parametrize(
+    ("script", "language", "letters"),
+    [
+        ("Добрый день, друзья мои.", "en", "Cyrillic"),
+        ("Добрый день, друзья мои.", "ru", None),
+        ("Good morning, my friends.", "ru", None),
+        ("早上好，我亲爱的朋友们。", "fr", "Han"),
+        ("おはようございます、私の友達。", "ja", None),
+        ("Say Добрый день to your oldest friends.", "en", None),
+        ("12 345!", "en", None),
+    ],
+)
+def test_a_script_that_would_be_spelled_is_told_by_its_letters(script: str, language: str, letters: str | None) -> None:
+    assert strange_letters(script, language) == letters
 
 
 async def test_a_crash_of_the_engine_fails_the_voiceover_only(ffmpeg: FFmpeg, tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ async def front_door(
             records=records,
             views=views,
             films=films,
-            kit=FilmKit(Fonts([directory / "fonts"]), MusicShelf(directory / "music")),
+            kit=FilmKit(Fonts([directory / "fonts"]), MusicShelf(directory / "music"), settings.voice.engine),
             links=film_links(settings.api),
             gate=gate,
             slots=settings.slots,

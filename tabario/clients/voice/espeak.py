@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from tabario.clients.ffmpeg import FFmpeg
 from tabario.clients.voice.marks import time_words
 from tabario.clients.voice.recording import record
 from tabario.clients.voice.speech import Speech
+from tabario.clients.voice.voices import voice_and_variant
 from tabario.errors import VoiceFailed
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,6 @@ logger = logging.getLogger(__name__)
 _COMMAND: Final = (sys.executable, "-m", "tabario.embedded.espeak")
 _VOICES: Final = {"en": "en-us", "pt": "pt-br", "zh": "cmn"}  # where eSpeak has another name, or accent, for it
 _VARIANT: Final = "max"  # a fuller voice than the plain one
-_VOICE_ID: Final = re.compile(r"(?P<voice>[a-z0-9-]{2,32})(?:\+(?P<variant>[A-Za-z0-9_-]{1,32}))?", re.ASCII)
 _SPEED: Final = 160  # words per minute
 _PITCH: Final = 42  # of 0 to 99
 _PITCH_RANGE: Final = 65  # of 0 to 99; liveliness
@@ -84,10 +83,10 @@ class EspeakEngine:
 def _choose_voice(language: str, voice_id: str | None) -> tuple[str, str]:
     if voice_id is None:
         return _VOICES.get(language, language), _VARIANT
-    match = _VOICE_ID.fullmatch(voice_id)
-    if match is None:
+    found = voice_and_variant(voice_id)
+    if found is None:
         raise _unknown_voice(voice_id)
-    return match["voice"], match["variant"] or _VARIANT
+    return found[0], found[1] or _VARIANT
 
 
 def _unknown_voice(name: str) -> VoiceFailed:

@@ -94,6 +94,21 @@ async def test_a_script_that_no_font_can_show_is_refused(client: httpx.AsyncClie
     assert "fonts-noto-cjk" in problem["message"]
 
 
+@pytest.mark.parametrize("voice", ["nobody", "en+nobody", "../../etc/passwd", "alloy"])
+async def test_a_voice_that_nobody_has_is_refused(client: httpx.AsyncClient, voice: str) -> None:
+    reply = await start(client, voice_id=voice)
+    assert (reply.status_code, [one["field"] for one in reply.json()["errors"]]) == (422, ["voice_id"])
+
+
+async def test_a_script_in_the_letters_of_another_language_is_refused(client: httpx.AsyncClient) -> None:
+    reply = await start(client, script="Трамваи поднимаются на холмы Лиссабона, как Tram 28.")
+    [problem] = reply.json()["errors"]
+    assert (reply.status_code, problem["field"]) == (422, "language")
+    assert problem["message"].startswith("is English, but most of the script is in Cyrillic letters.")
+    again = await start(client, script="Трамваи поднимаются на холмы.", language="ru")
+    assert again.status_code == 202, again.text
+
+
 async def test_music_that_is_not_there_is_refused(tmp_path: Path, client: httpx.AsyncClient) -> None:
     reply = await start(client, music="waltz")
     assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, "music")
