@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Final
+
+RETENTION: Final = {
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "2592000",
+}
+"""Runs are forgotten 30 days after their end: with Prefect's default the database grows for ever."""
 
 
 def prefect_server_command(*, port: int) -> list[str]:
@@ -30,6 +37,7 @@ def prefect_server_environment(
         "PREFECT_REDIS_MESSAGING_DB": "0",
         # The default lets the scripts of any web page call the API.
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
+        **RETENTION,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_UI_ENABLED": str(ui).lower(),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",

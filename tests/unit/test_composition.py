@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings
 
 from tabario import settings
 from tabario.cli.secret_files import make_secrets
+from tabario.embedded.prefect import RETENTION
 from tabario.secret_files import expand
 from tabario.settings_source import variable_name
 from tabario.strength import weakness
@@ -90,6 +91,11 @@ def test_no_secret_stands_in_the_file(compose: dict[str, Any]) -> None:
             if secret.search(variable) and not variable.endswith("_ENABLED"):
                 assert re.fullmatch(r"\w+_?_FILE", variable), variable
                 assert value.removeprefix("/run/secrets/") in service["secrets"]
+
+
+def test_prefect_forgets_runs_after_the_same_time_as_the_embedded_one(compose: dict[str, Any]) -> None:
+    for service in ("prefect-server", "prefect-services"):
+        assert compose["services"][service]["environment"].items() >= RETENTION.items()
 
 
 @pytest.mark.parametrize("missing", ["PUBLIC_URL", "SUPABASE_URL", "COMFYUI_URL"])
