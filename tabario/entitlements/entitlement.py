@@ -64,14 +64,17 @@ class Entitlements:
 
         Raises RetryLater without Redis, and ConfigurationError when the source refuses to answer and nothing is known.
         """
-        if self._source is None:
-            return Entitlement(claimed or Tier.STANDARD, certain=True, changed_at=changed_at)
+        if claimed is None and self._source is None:
+            claimed = Tier.STANDARD  # there is nobody else to ask
         claim = KnownTier(tier=claimed, changed_at=changed_at, as_of=issued_at) if claimed else None
         known = await self._cache.read(user_id)
         if claim and (known is None or claim.overrules(known)):
             return _certainly(await self._learn(user_id, claim, known))
+        if known and self._source is None:
+            return _certainly(known)
         if known and known.age(self._clock()) <= FRESH and not (claim and claim.casts_doubt_on(known)):
             return _certainly(known)
+        assert self._source is not None  # noqa: S101 - else there was a claim, and one of the two was believed
         return await self._ask(self._source, user_id, known)
 
     async def probe(self) -> None:

@@ -249,8 +249,16 @@ async def test_without_a_project_the_claim_is_all_there_is(redis: Redis) -> None
     async with open_entitlements(AuthSettings(), redis, NullRecorder()) as entitlements:
         await entitlements.probe()
         claimed = await entitlements.tier_of(USER, claimed=Tier.PREMIUM, issued_at=NOON)
-        silent = await entitlements.tier_of(USER, claimed=None, issued_at=NOON)
+        silent = await entitlements.tier_of(USER, claimed=None, issued_at=at(60))
     assert (claimed, silent) == (certain(Tier.PREMIUM), certain(Tier.STANDARD))
+
+
+async def test_without_a_project_a_token_from_before_the_last_change_is_not_believed(redis: Redis) -> None:
+    async with open_entitlements(AuthSettings(), redis, NullRecorder()) as entitlements:
+        now = await entitlements.tier_of(USER, claimed=Tier.STANDARD, issued_at=NOON, changed_at=at(-60))
+        old = await entitlements.tier_of(USER, claimed=Tier.PREMIUM, issued_at=at(-3600))
+        silent = await entitlements.tier_of(USER, claimed=None, issued_at=at(-3600))
+    assert now == old == silent == certain(Tier.STANDARD, at(-60))
 
 
 @pytest.mark.parametrize(
