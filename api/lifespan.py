@@ -13,6 +13,7 @@ import anyio
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
+from api.cancelling import Cancelling
 from api.feed import Feed
 from api.following import Following
 from api.idempotency import Attempts, Starts
@@ -109,6 +110,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             following=Following(feed, changes, views),
             records=records,
             views=views,
+            cancelling=Cancelling(prefect, views, redis),
             films=open_store(settings.media),
             kit=FilmKit.from_settings(settings.media, settings.voice),
             links=links,

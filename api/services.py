@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from api.bodies import ActiveRun
+from api.cancelling import Cancelling
 from api.following import Following
 from api.idempotency import Starts
 from api.rates import Rates
@@ -39,10 +40,6 @@ class Runs(Protocol):
 
     async def crashed_runs(self, user_id: str) -> Sequence[Run]:
         """The user's runs that crashed a short while ago; some may start over and hold a slot."""
-        ...
-
-    async def cancel_run(self, run: Run) -> None:
-        """Asks Prefect to cancel the run. Raises Conflict (`run_ended`) when it has ended."""
         ...
 
     async def is_healthy(self) -> bool:
@@ -77,6 +74,7 @@ class Services:
     following: Following
     records: JobRecords
     views: RunViews
+    cancelling: Cancelling
     films: Films
     kit: FilmKit
     links: FilmLinks | None

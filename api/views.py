@@ -31,7 +31,7 @@ class RunViews:
         return [
             ActiveRun(run_id=run.job.run_id, stage=record.stage, progress=record.progress, started_at=run.started_at)
             for run, record in await self._joined(runs)
-            if not run.state.terminal or _starts_over(run, record)
+            if not run.state.terminal or starts_over(run, record)
         ]
 
     def progress(self, run: Run, record: JobRecord) -> ProgressBody:
@@ -57,15 +57,15 @@ class RunViews:
         return [(run, record or _forgotten(run)) for run, record in zip(runs, records, strict=True)]
 
     def _body(self, run: Run, record: JobRecord) -> RunBody:
-        starts_over = _starts_over(run, record)
+        again = starts_over(run, record)
         return RunBody(
             run_id=run.job.run_id,
             flow_run_id=run.flow_run_id,
             workflow_id=run.name,
-            state=RunState.QUEUED if starts_over else run.state,
+            state=RunState.QUEUED if again else run.state,
             stage=record.stage,
             progress=record.progress,
-            message="Starting over after a crash." if starts_over else record.message,
+            message="Starting over after a crash." if again else record.message,
             seconds_left=None if run.state.terminal else record.seconds_left,
             scenes_done=record.scenes_done,
             scenes_total=record.scenes_total,
@@ -74,7 +74,7 @@ class RunViews:
             film=self._film(run, record.film),
             accepted_at=run.job.accepted_at,
             started_at=run.started_at,
-            ended_at=None if starts_over else run.ended_at,
+            ended_at=None if again else run.ended_at,
         )
 
     def _film(self, run: Run, film: Film | None) -> FilmBody | None:
@@ -94,7 +94,7 @@ class RunViews:
         )
 
 
-def _starts_over(run: Run, record: JobRecord) -> bool:
+def starts_over(run: Run, record: JobRecord) -> bool:
     """Whether the run crashed and keeps its slot, to be resumed or declared failed within seconds."""
     return run.state is RunState.CRASHED and record.failure is None
 

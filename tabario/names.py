@@ -137,6 +137,11 @@ def resumes_key(flow_run_id: UUID) -> str:
     return f"video_orchestrator:resumes:{flow_run_id}"
 
 
+def moving_key(flow_run_id: UUID) -> str:
+    """Redis string that lets one at a time move a crashed run on."""
+    return f"video_orchestrator:moving:{flow_run_id}"
+
+
 def beat_key(flow_run_id: UUID) -> str:
     """Redis counter that a flow's process raises as long as it lives."""
     return f"video_orchestrator:beat:{flow_run_id}"

@@ -57,7 +57,7 @@ async def get_job(run: RunReference, caller: CurrentCaller, services: CurrentSer
 async def cancel_job(run: RunReference, caller: CurrentCaller, services: CurrentServices) -> RunMessage:
     """Stops a job; its slot is free within seconds. A job that has ended cannot be cancelled (`run_ended`)."""
     found = await services.runs.find_run(caller.user_id, run)
-    await services.runs.cancel_run(found)
+    await services.cancelling.cancel(found)
     return _message(found, "The job is being cancelled.")
 
 

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from api.app import create_app
+from api.cancelling import Cancelling
 from api.feed import Feed
 from api.following import Following
 from api.idempotency import Attempts, Starts
@@ -146,6 +147,7 @@ async def front_door(
             following=Following(feed, changes, views),
             records=records,
             views=views,
+            cancelling=Cancelling(prefect, views, redis),
             films=films,
             kit=FilmKit(Fonts([directory / "fonts"]), MusicShelf(directory / "music"), settings.voice.engine),
             links=film_links(settings.api),

@@ -20,7 +20,7 @@ class InMemoryPrefect:
 
     def __init__(self) -> None:
         self.runs: dict[UUID, Run] = {}
-        self.failing: Exception | None = None
+        self.failing: BaseException | None = None
         self.healthy = True
 
     async def create_run(self, job: Job, *, lease_id: UUID) -> Run:
@@ -60,6 +60,12 @@ class InMemoryPrefect:
         if self.runs[run.flow_run_id].state.terminal:
             raise Conflict("The run has already ended.", code="run_ended")
         self.move(run, RunState.CANCELLING)
+
+    async def end_run(self, run: Run, state: RunState, message: str) -> bool:  # noqa: ARG002 - not kept
+        if self.runs[run.flow_run_id].state_id != run.state_id:
+            return False
+        self.move(run, state)
+        return True
 
     async def is_healthy(self) -> bool:
         return self.healthy
