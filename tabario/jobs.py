@@ -60,6 +60,10 @@ ImageSide = Annotated[int, Field(strict=True, ge=MIN_IMAGE_SIDE, le=MAX_IMAGE_SI
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
 
 
+STORED: Final = "stored"
+"""Validation context of jobs that were accepted before, perhaps by a version that has other languages and styles."""
+
+
 class ScenePrompt(BaseModel):
     """A scene's picture in the caller's own words."""
 
@@ -120,22 +124,22 @@ class JobSpec(BaseModel):
 
     @field_validator("language")
     @classmethod
-    def _is_known_language(cls, language: str) -> str:
-        if language not in LANGUAGES:
+    def _is_known_language(cls, language: str, info: ValidationInfo) -> str:
+        if language not in LANGUAGES and info.context != STORED:
             raise ValueError(f"is not supported; use one of: {', '.join(LANGUAGES)}")
         return language
 
     @field_validator("image_style")
     @classmethod
-    def _is_known_style(cls, style: str) -> str:
-        if style not in STYLES:
+    def _is_known_style(cls, style: str, info: ValidationInfo) -> str:
+        if style not in STYLES and info.context != STORED:
             raise ValueError(f"is not known; use one of: {', '.join(STYLES)}")
         return style
 
     @field_validator("subtitle_style")
     @classmethod
-    def _is_known_subtitle_style(cls, style: str) -> str:
-        if style not in SUBTITLE_STYLES:
+    def _is_known_subtitle_style(cls, style: str, info: ValidationInfo) -> str:
+        if style not in SUBTITLE_STYLES and info.context != STORED:
             raise ValueError(f"is not known; use one of: {', '.join(SUBTITLE_STYLES)}")
         return style
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from tabario import names
-from tabario.jobs import Job
+from tabario.jobs import STORED, Job
 
 
 class RunState(StrEnum):
@@ -116,12 +116,13 @@ def our_run(body: FlowRunBody, deployment_id: UUID) -> Run | None:
     """The run, or None when it is not one that the front door made.
 
     Anyone with access to Prefect can make a run with our tags and labels. Ours is of our deployment, has a valid job as
-    its parameter, the name that belongs to this job, and a lease.
+    its parameter, the name that belongs to this job, and a lease. While versions change, a front door sees jobs of an
+    older and of a newer one: what it does not know of a job is no reason to let go of its slot.
     """
     if body.deployment_id != deployment_id or body.state is None or body.state.type not in STATES:
         return None
     try:
-        job = Job.model_validate(body.parameters.get("job"))
+        job = Job.model_validate(body.parameters.get("job"), extra="ignore", context=STORED)
         lease_id = UUID(str(body.labels.get(names.LEASE_LABEL, body.idempotency_key)))
     except (ValidationError, ValueError):
         return None
