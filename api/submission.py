@@ -9,7 +9,7 @@ from uuid import UUID
 from api.outcomes import count_acceptance
 from api.references import RunReferences, run_id_busy, run_id_taken
 from tabario.clients.prefect import Lease, OutcomeUnknown, Run
-from tabario.errors import NotFound, RetryLater, SlotsFull
+from tabario.errors import NotFound, RetryLater, SlotsFull, TabarioError
 from tabario.jobs import Job
 from tabario.metrics.definitions import SUBMISSIONS_REJECTED
 from tabario.metrics.recorder import Recorder
@@ -101,14 +101,21 @@ class Submission:
                     return made
             if claimed is not None and await self._admission.keep(claimed):
                 undo.pop_all()
+                await self._announce(job)
                 return await self._create(job, claimed, in_doubt=RetryLater)
             lease = await self._admission.admit(job.user_id, job.tier, resize=resize)
             undo.push_async_callback(self._admission.give_back, lease)
             undo.push_async_callback(self._forget, job)
+            await self._announce(job)
             try:
                 run = await self._create(job, lease, in_doubt=OutcomeUnknown)
             except StartInDoubt:
                 undo.pop_all()  # if the run exists it needs its slot, name and record; else they expire by themselves
+                raise
+            except TabarioError:
+                raise  # certainly there is no run
+            except BaseException:  # the front door stops, or cannot read the answer: there may be one
+                undo.pop_all()
                 raise
             undo.pop_all()
         return run
@@ -124,7 +131,6 @@ class Submission:
 
     async def _create(self, job: Job, lease: Lease, *, in_doubt: type[RetryLater]) -> Run:
         """Creates the run. `in_doubt` are the errors after which it may exist all the same."""
-        await self._announce(job)
         try:
             return await self._runs.create_run(job, lease_id=lease.id)
         except in_doubt as error:

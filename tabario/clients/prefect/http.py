@@ -60,11 +60,20 @@ class PrefectHttp:
         raise AssertionError("tenacity returns or raises")
 
     async def write(self, method: str, path: str, body: Mapping[str, Any]) -> httpx.Response:
-        """Sends a change that may safely be sent twice. Raises RetryLater when no answer comes in time."""
+        """Sends a change that may safely be sent twice. Raises NotDone, or OutcomeUnknown if any try may have done it."""
+        in_doubt = False
         async for attempt in _attempts(NotDone, OutcomeUnknown):
             with attempt:
-                async with self._writing or nullcontext():
-                    return await self._send(self._idle, method, path, body)
+                try:
+                    async with self._writing or nullcontext():
+                        return await self._send(self._idle, method, path, body)
+                except OutcomeUnknown:
+                    in_doubt = True
+                    raise
+                except NotDone as error:
+                    if in_doubt:
+                        raise OutcomeUnknown(str(error), retry_after=error.retry_after) from error
+                    raise
         raise AssertionError("tenacity returns or raises")
 
     async def write_once(self, method: str, path: str, body: Mapping[str, Any]) -> httpx.Response:

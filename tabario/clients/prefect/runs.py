@@ -215,7 +215,10 @@ class PrefectApi:
         return answer.status == "ACCEPT"
 
     async def resume_run(self, run: Run, message: str) -> bool:
-        """Puts a crashed run back in its queue; says False when somebody had moved it on."""
+        """Puts a crashed run back in its queue; says False when somebody had moved it on.
+
+        Raises NotDone, or OutcomeUnknown when it may be in its queue all the same.
+        """
         if (await self._reread(run)).state_id != run.state_id:
             return False
         # Without the old process's id, Prefect cancels the waiting run at once, as any other.
@@ -236,7 +239,9 @@ class PrefectApi:
 
     async def _set_state(self, run: Run, state: Mapping[str, Any], *, force: bool = False) -> SetStateBody:
         path = f"/flow_runs/{run.flow_run_id}/set_state"
-        answer = await self._http.write("POST", path, {"state": state, "force": force})
+        # Sent again, a forced state would undo what the run has become since.
+        send = self._http.write_once if force else self._http.write
+        answer = await send("POST", path, {"state": state, "force": force})
         if answer.status_code == httpx.codes.NOT_FOUND:
             raise NotFound("You have no such run.")
         return SetStateBody.model_validate(accepted(answer).json())

@@ -57,6 +57,13 @@ async def test_a_repeatable_write_outlasts_a_lost_reply() -> None:
     assert (await http_to(server).write("POST", "/create", {})).is_success
 
 
+async def test_a_lost_reply_stays_a_doubt_when_the_server_is_gone_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tabario.clients.prefect.http.RETRY_SECONDS", 0.2)
+    server = Server(httpx.RemoteProtocolError("reset"), httpx.ConnectError("nobody"))
+    with pytest.raises(OutcomeUnknown):
+        await http_to(server).write("POST", "/create", {})
+
+
 async def test_a_server_that_stays_locked_is_a_reason_to_try_later(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tabario.clients.prefect.http.RETRY_SECONDS", 0.2)
     with pytest.raises(NotDone):
