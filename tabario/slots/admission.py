@@ -32,7 +32,7 @@ class Admission:
         self._leases = leases
         self._settings = settings
         self._gate = Gate(redis, seconds=settings.gate)
-        claims = Claims(redis, lease_seconds=settings.claim_lease, clock=clock)
+        claims = Claims(redis, clock=clock)
         self._claims = claims
         self._claimant = Claimant(claims, leases)
         self._releaser = Releaser(redis, leases, claims)
@@ -79,9 +79,10 @@ class Admission:
 
     async def keep(self, lease: Lease) -> bool:
         """Lets a claim whose run may still be made last as long as a new one; says False when it is gone."""
-        with _redis_needed():
-            await self._claims.enter(lease.limit, str(lease.id))  # no run shows yet that the slot is taken
-        return await self._leases.renew(lease.id, seconds=self._settings.claim_lease)
+        seconds = self._settings.claim_lease
+        with _redis_needed():  # no run shows yet that the slot is taken
+            await self._claims.enter(lease.limit, str(lease.id), seconds=seconds)
+        return await self._leases.renew(lease.id, seconds=seconds)
 
     async def give_back(self, lease: Lease) -> None:
         """Frees a slot whose run was certainly not made. After OutcomeUnknown leave it: the run may exist."""

@@ -103,17 +103,21 @@ class Audit:
             if not limit.active or limit.active_slots != len(held.get(limit.name, frozenset()))
         }
 
-    async def mend(self, limit: str, unsettled: frozenset[UUID]) -> Mended:
-        """Repairs one limit if it needs it. `unsettled` are leases of ended runs that are still to be released."""
+    async def mend(self, limit: str, unreleased: frozenset[UUID]) -> Mended:
+        """Repairs one limit if it needs it.
+
+        `unreleased` are leases of runs that had not been settled a moment ago: a run that has ended since is not seen
+        as live any more, and whoever settles it will free its slot. One too many here only puts a repair off.
+        """
         async with self._bookkeeping:
-            reckoning = await self._reckon(limit, unsettled)
+            reckoning = await self._reckon(limit, unreleased)
             if reckoning is None or reckoning.is_sound:
                 return Mended()
             async with self._claims.closed(limit):
-                reckoning = await self._reckon(limit, unsettled)
+                reckoning = await self._reckon(limit, unreleased)
                 return Mended() if reckoning is None else await self._repair(reckoning)
 
-    async def _reckon(self, name: str, unsettled: frozenset[UUID]) -> _Reckoning | None:
+    async def _reckon(self, name: str, unreleased: frozenset[UUID]) -> _Reckoning | None:
         user_id = name.removeprefix(names.SLOT_LIMIT_PREFIX)
         held: dict[UUID, Run] = {}
         lost: list[Run] = []
@@ -134,7 +138,7 @@ class Audit:
         return _Reckoning(
             limit=limit,
             low=sum(run.flow_run_id in after for run in held.values()),
-            high=len({str(lease_id) for lease_id in (held.keys() | unsettled) - gone} | standing),
+            high=len({str(lease_id) for lease_id in (held.keys() | unreleased) - gone} | standing),
             live=len(after),
             lost=tuple(run for run in lost if run.flow_run_id in after),
         )

@@ -28,15 +28,14 @@ KEY_SECONDS: Final = 24 * 3600
 class Claims:
     """The entries in Redis, a sorted set of `limit/entry` by the time until which each may hold a slot."""
 
-    def __init__(self, redis: Redis, *, lease_seconds: int, clock: Clock) -> None:
+    def __init__(self, redis: Redis, *, clock: Clock) -> None:
         self._redis = redis
-        self._hold_seconds = lease_seconds + REAPER_SECONDS
         self._clock = clock
 
-    async def enter(self, limit: str, entry: str) -> None:
-        """Notes that a slot of the limit may be taken from now on."""
+    async def enter(self, limit: str, entry: str, *, seconds: int) -> None:
+        """Notes that a slot of the limit may be taken from now on, under a lease of so many seconds."""
         async with self._redis.pipeline() as pipeline:
-            pipeline.zadd(names.CLAIMS_KEY, {f"{limit}/{entry}": self._now() + self._hold_seconds})
+            pipeline.zadd(names.CLAIMS_KEY, {f"{limit}/{entry}": self._now() + seconds + REAPER_SECONDS})
             pipeline.expire(names.CLAIMS_KEY, KEY_SECONDS)
             await pipeline.execute()
 
@@ -98,7 +97,7 @@ class Claimant:
         that they cannot miss each other.
         """
         token = uuid4().hex
-        await self._claims.enter(limit, token)
+        await self._claims.enter(limit, token, seconds=seconds)
         if await self._claims.is_closed(limit):
             await self._claims.strike(limit, token)
             raise RetryLater("Your slots are being checked; try again in a few seconds.", retry_after=2)
@@ -107,7 +106,7 @@ class Claimant:
     async def claim_again(self, limit: str, *, size: int, seconds: int) -> Grant:
         """Claims a slot for a run that lost its own, while the limit is closed to others. Raises as `claim`."""
         token = uuid4().hex
-        await self._claims.enter(limit, token)
+        await self._claims.enter(limit, token, seconds=seconds)
         return await self._claim(limit, token, size=size, seconds=seconds)
 
     async def _claim(self, limit: str, token: str, *, size: int, seconds: int) -> Grant:
@@ -116,7 +115,7 @@ class Claimant:
         except (LimitFull, NotDone):
             await self._claims.strike(limit, token)
             raise
-        await self._claims.enter(limit, str(grant.lease.id))
+        await self._claims.enter(limit, str(grant.lease.id), seconds=seconds)
         await self._claims.strike(limit, token)
         return grant
 

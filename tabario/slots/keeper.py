@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from tabario import names
 from tabario.clients.prefect.models import Run
 from tabario.clients.prefect.runs import PrefectApi
+from tabario.errors import RetryLater
 from tabario.settings import SlotSettings
 from tabario.slots.audit import Audit, Mended
 from tabario.slots.claims import Claimant, Claims
@@ -89,7 +90,7 @@ class Keeper:
         bookkeeping = anyio.Lock()
         self._leader = Leader(redis)
         self._gate = Gate(redis, seconds=settings.gate)
-        self._claims = Claims(redis, lease_seconds=settings.claim_lease, clock=clock)
+        self._claims = Claims(redis, clock=clock)
         releaser = Releaser(redis, prefect.leases, self._claims)
         self._endings = Endings(redis, releaser, on_ended, bookkeeping=bookkeeping)
         self._resumer = Resumer(prefect, redis, resumes=settings.resumes, clock=clock)
@@ -110,10 +111,6 @@ class Keeper:
         finally:
             with anyio.move_on_after(2, shield=True):
                 await self._leader.step_down()
-
-    async def is_fresh(self) -> bool:
-        """Whether a keeper of any replica has done its work lately, so that jobs may be let in."""
-        return await self._gate.is_open()
 
     async def lead(self) -> bool:
         """Bids for the lead, or keeps it; says whether this keeper leads."""
@@ -256,13 +253,19 @@ class Keeper:
             return False
 
     async def _mend(self, live: Sequence[Run], lost: Sequence[Run], unsettled: Sequence[Run]) -> list[Mended]:
+        """Repairs counts. What lived when the pass began may have ended since, and is then still to be released."""
         held: dict[str, frozenset[UUID]] = {}
-        waiting: dict[str, frozenset[UUID]] = {}
         for run in (*live, *unsettled):
             held[run.limit] = held.get(run.limit, frozenset()) | {run.lease_id}
-        for run in unsettled:
-            waiting[run.limit] = waiting.get(run.limit, frozenset()) | {run.lease_id}
         suspects = await self._audit.suspects(held) | {run.limit for run in lost}
-        mended = [await self._audit.mend(limit, waiting.get(limit, frozenset())) for limit in sorted(suspects)]
-        await self._claims.strike_overdue(suspects)
-        return mended
+        mended = {limit: await self._mend_one(limit, held.get(limit, frozenset())) for limit in sorted(suspects)}
+        await self._claims.strike_overdue(limit for limit, outcome in mended.items() if outcome is not None)
+        return [outcome for outcome in mended.values() if outcome is not None]
+
+    async def _mend_one(self, limit: str, held: frozenset[UUID]) -> Mended | None:
+        """What a repair did; None when Prefect did not answer, which must not keep other users waiting."""
+        try:
+            return await self._audit.mend(limit, held)
+        except RetryLater:
+            log.exception("The count of %s could not be checked; the next pass tries again.", names.user_hash(limit))
+            return None

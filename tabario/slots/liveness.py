@@ -15,7 +15,8 @@ from tabario.clients.prefect.models import Run, RunState
 from tabario.settings import SlotSettings
 from tabario.slots.clock import Clock
 
-FIRST_BEAT: Final = timedelta(seconds=60)  # it comes a few seconds after a run is RUNNING
+FIRST_BEAT: Final = timedelta(seconds=60)
+"""It comes a few seconds after a run is RUNNING, and as soon after a Redis that forgot all beats is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Liveness:
         in_state = now - run.state_since
         if run.state is RunState.PENDING and in_state > self._pending_limit:
             return Verdict(run, RunState.CRASHED, "Its process did not start in time.")
-        silent = now - sight.since > self._silence if sight.beat is not None else in_state > FIRST_BEAT
+        silent = now - sight.since > (self._silence if sight.beat is not None else FIRST_BEAT)
         if run.state is RunState.RUNNING and silent:
             return Verdict(run, RunState.CRASHED, "Its process gave no sign of life.")
         if run.state is RunState.CANCELLING and (silent or (sight.beat is None and in_state > self._pending_limit)):

@@ -55,7 +55,7 @@ class Releaser:
         except BaseException:
             await self._redis.delete(key)
             raise
-        await self._claims.enter(lease.limit, str(lease.id))
+        await self._claims.enter(lease.limit, str(lease.id), seconds=LAST_LEASE_SECONDS)
         if not await self._redis.register_script(SEND)([key], [token, SENT, SENT_SECONDS]):
             return False
         return await self._send(lease, key) if held else await self._gone(lease)

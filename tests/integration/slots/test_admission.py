@@ -102,11 +102,11 @@ async def test_a_missing_limit_is_made_and_counts_from_the_first_claim(
 
 
 async def test_twenty_releasers_at_once_free_exactly_one_slot(
-    admission: Admission, orchestrator: Orchestrator, redis: Redis, slots: SlotSettings
+    admission: Admission, orchestrator: Orchestrator, redis: Redis
 ) -> None:
     user_id = new_user()
     lease, *_ = [await admission.admit(user_id, Tier.PREMIUM) for _ in range(3)]
-    claims = Claims(redis, lease_seconds=slots.claim_lease, clock=utc_now)
+    claims = Claims(redis, clock=utc_now)
     did: list[bool] = []
 
     async def release() -> None:
@@ -132,11 +132,9 @@ async def test_nobody_is_let_in_while_no_keeper_works(admission: Admission, redi
         await admission.admit(new_user(), Tier.STANDARD)
 
 
-async def test_nobody_is_let_in_while_the_users_count_is_repaired(
-    admission: Admission, redis: Redis, slots: SlotSettings
-) -> None:
+async def test_nobody_is_let_in_while_the_users_count_is_repaired(admission: Admission, redis: Redis) -> None:
     user_id = new_user()
-    claims = Claims(redis, lease_seconds=slots.claim_lease, clock=utc_now)
+    claims = Claims(redis, clock=utc_now)
     async with claims.closed(names.slot_limit(user_id)):
         with pytest.raises(RetryLater):
             await admission.admit(user_id, Tier.STANDARD)

@@ -12,6 +12,7 @@ from tabario.clients.prefect.events import watch_endings
 from tabario.errors import SlotsFull
 from tabario.settings import PrefectSettings, SlotSettings
 from tabario.slots.admission import Admission
+from tabario.slots.gate import Gate
 from tabario.slots.keeper import Keeper
 from tabario.slots.leader import NotLeading
 from tabario.tiers import Tier
@@ -93,11 +94,12 @@ async def test_foreign_runs_with_our_tags_do_not_break_a_pass(
     assert await orchestrator.active_slots(user_id) == 0
 
 
-async def test_a_pass_opens_the_gate(keeper: Keeper, redis: Redis) -> None:
+async def test_a_pass_opens_the_gate(keeper: Keeper, redis: Redis, slots: SlotSettings) -> None:
+    gate = Gate(redis, seconds=slots.gate)
     await redis.delete(names.KEEPER_FRESH_KEY)
-    assert not await keeper.is_fresh()
+    assert not await gate.is_open()
     await keeper.sweep()
-    assert await keeper.is_fresh()
+    assert await gate.is_open()
     assert 0 < await redis.pttl(names.KEEPER_FRESH_KEY) <= 45_000
 
 
