@@ -11,6 +11,8 @@ from typing import Final
 
 import httpx
 import psutil
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 from rich.console import Console
 
 from tabario.cli.up import ConsoleListener
@@ -49,6 +51,7 @@ class Arena:
     comfyui_url: str
     mark: str
     key: str
+    leases: Redis
     proxy: Proxy
     witness: Witness
     http: httpx.AsyncClient
@@ -108,6 +111,15 @@ class Arena:
                 process.kill()
 
         return strike
+
+    async def forget_lease(self, lease_id: str) -> None:
+        """What a Redis that loses its latest writes does; Prefect's own count stays. Raises MomentMissed."""
+        try:
+            gone = await self.leases.delete(f"prefect:concurrency:lease:{lease_id}")
+        except RedisError as error:
+            raise MomentMissed("Redis is away") from error
+        if not gone:
+            raise MomentMissed("the run has no lease any more")
 
     async def accepted(self, user: User, title: str, *, scenes: int = 1) -> str:
         """Submits until a job is accepted. Raises MomentMissed."""
@@ -183,12 +195,14 @@ async def open_arena(directory: Path, console: Console) -> AsyncIterator[Arena]:
         proxy.serving(proxy_port),
         stack.running(ConsoleListener(console)) as running,
         httpx.AsyncClient(base_url=running.api_url, timeout=ANSWER_SECONDS) as http,
+        Redis(host=LOOPBACK, port=embedded.redis_port, password=state.secrets().redis_password) as leases,
     ):
         yield Arena(
             stack=running,
             comfyui_url=f"http://{LOOPBACK}:{embedded.comfyui_port}",
             mark=stack.mark,
             key=state.secrets().development_key,
+            leases=leases,
             proxy=proxy,
             witness=Witness(state.root / "prefect" / "prefect.db"),
             http=http,

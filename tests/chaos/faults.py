@@ -127,6 +127,23 @@ async def redis_killed(arena: Arena, chance: random.Random) -> Healed:
     return _serves(arena, user)
 
 
+async def lease_forgotten(arena: Arena, chance: random.Random) -> Healed:
+    """Redis loses a lease that a job lives by: the job keeps its slot, under another lease."""
+    user, run = await _running(arena, chance)
+    before = arena.witness.run(run)
+    if before is None:
+        raise MomentMissed("the run is not in the database")
+    await arena.forget_lease(before.lease_id)
+
+    async def healed() -> bool:
+        now = arena.witness.run(run)
+        if now is None or not _is_right(arena, user):
+            return False
+        return now.lease_id != before.lease_id or now.state in TERMINAL
+
+    return healed
+
+
 # --- users change their minds ---
 
 
@@ -163,6 +180,7 @@ FAULTS: Final[dict[str, Strike]] = {
         front_door_after_create,
         redis_killed,
         prefect_killed,
+        lease_forgotten,
     )
 }
 """By name; those that take longest to heal first."""

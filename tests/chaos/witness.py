@@ -38,7 +38,8 @@ class Witness:
     def runs(self) -> list[Sighting]:
         """Every flow run that makes a film, oldest first. Prefect also plans the store's nightly clean-ups."""
         rows = self._read(
-            "SELECT id, name, state_type, created, state_timestamp, run_count, idempotency_key FROM flow_run "
+            "SELECT id, name, state_type, created, state_timestamp, run_count, "
+            "COALESCE(labels ->> '$.\"tabario.lease\"', idempotency_key) FROM flow_run "
             "ORDER BY created"
         )
         return [_sighting(*row) for row in rows if row[1].startswith(LIMIT_PREFIX)]
