@@ -20,7 +20,8 @@ from tests.support.waiting import eventually
 JOBS: Final = 20
 RUN: Final = "lisbon"
 USUAL_GRACE_SECONDS: Final = 10.0
-RESTARTED: Final = ("prefect-server", "prefect-services", "redis", "exporter", "front-door", "front-door-2")
+BEFORE_WORKERS: Final = ("prefect-server", "prefect-services", "redis", "exporter")
+FROM_WORKERS_ON: Final = ("worker", "worker-2", "front-door", "front-door-2")
 ALLOWED: Final = {
     "start 202",
     "start 409 slots_full with Retry-After",
@@ -91,11 +92,11 @@ async def test_every_service_restarts_under_load_and_nothing_is_lost_or_oversold
     first = set(await database.states())
     async with watching(database) as oversold:
         async with users_at_work(callers, users):
-            for service in RESTARTED:
+            for service in BEFORE_WORKERS:
                 await restart(composition, service)
             newcomer = composition.scale("worker", 3)
             await anyio.to_thread.run_sync(composition.start, newcomer)  # old and new side by side
-            for service in ("worker", "worker-2"):
+            for service in FROM_WORKERS_ON:
                 await restart(composition, service)
 
             async def all_have_ended() -> bool:
