@@ -76,13 +76,22 @@ async def installation(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
         yield Installation(doors=tuple(doors), prefect=prefect, database=database)
 
 
+async def never_oversold(installation: Installation) -> None:
+    """Looks as long as it is let, as fast as the database answers."""
+    while True:
+        assert await anyio.to_thread.run_sync(installation.oversold) == 0
+
+
 @pytest.mark.timeout(600)
 async def test_parallel_submissions_of_many_users_take_each_slot_once_and_give_all_back(
     installation: Installation, capsys: pytest.CaptureFixture[str]
 ) -> None:
     users, slots = new_users(USERS), SlotSettings()
     async with httpx.AsyncClient(base_url=installation.prefect.api_url, timeout=60) as prefect:
-        tally = await submit_all(users, installation.doors, times=SUBMISSIONS, at_once=AT_ONCE)
+        async with anyio.create_task_group() as watching:
+            watching.start_soon(never_oversold, installation)
+            tally = await submit_all(users, installation.doors, times=SUBMISSIONS, at_once=AT_ONCE)
+            watching.cancel_scope.cancel()
         with capsys.disabled():
             print("", *tally.lines(), sep="\n")  # noqa: T201 - figures for people
         assert {user: tally.accepted(user) for user in users} == {user: slots.slots(user.tier) for user in users}

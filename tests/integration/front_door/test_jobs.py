@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -103,6 +104,18 @@ async def test_crashed_job_that_starts_over_is_shown_as_waiting_and_holds_its_sl
     assert (await client.get("/orchestrate/slots")).json()["active"] == []
 
 
+async def test_crashed_job_that_starts_over_can_be_cancelled_and_one_that_gave_up_cannot(
+    door: FrontDoor, client: httpx.AsyncClient
+) -> None:
+    run = door.prefect.move(await started(door, client), RunState.CRASHED)
+    assert (await client.post("/orchestrate/cancel/lisbon")).status_code == 202
+    assert (await client.get("/orchestrate/status/lisbon")).json()["state"] == "cancelled"
+    run = door.prefect.move(run, RunState.CRASHED)
+    await door.outcomes.note(run)  # as the keeper does when it gives up
+    refused = await client.post("/orchestrate/cancel/lisbon")
+    assert (refused.status_code, refused.json()["code"]) == (409, "run_ended")
+
+
 async def test_refused_run_id_can_be_used_again(door: FrontDoor, client: httpx.AsyncClient) -> None:
     await started(door, client)
     assert (await start(client, run_id="porto")).status_code == 409
@@ -137,6 +150,17 @@ async def test_start_of_unknown_outcome_keeps_the_slot_and_the_name(door: FrontD
     assert len(door.admission.held) == 1
     assert await door.queue.depth() == 0
     assert (await start(client)).json()["code"] == "run_id_taken"
+
+
+@pytest.mark.parametrize("broken_off", [asyncio.CancelledError(), ValueError("not JSON")])
+async def test_start_that_breaks_off_while_the_run_is_made_keeps_the_slot(
+    door: FrontDoor, client: httpx.AsyncClient, broken_off: BaseException
+) -> None:
+    door.prefect.failing = broken_off
+    with suppress(asyncio.CancelledError, ValueError):  # the door ends the request as it stops
+        await start(client)
+    assert len(door.admission.held) == 1
+    assert len(await door.redis.keys("video_orchestrator:job:*")) == 1
 
 
 async def test_run_id_of_a_start_that_was_broken_off_is_busy_until_its_reservation_ends(
