@@ -60,7 +60,7 @@ class PrefectHttp:
         raise AssertionError("tenacity returns or raises")
 
     async def write(self, method: str, path: str, body: Mapping[str, Any]) -> httpx.Response:
-        """Sends a change that may safely be sent twice. Raises NotDone, or OutcomeUnknown if any try may have done it."""
+        """Sends a change that may be sent twice. Raises NotDone, or OutcomeUnknown if any try may have done it."""
         in_doubt = False
         async for attempt in _attempts(NotDone, OutcomeUnknown):
             with attempt:
