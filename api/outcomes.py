@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from tabario.clients.prefect import Run, RunState
@@ -50,15 +51,20 @@ class Outcomes:
         """Clears the queue entry, writes a failure that the flow could not write, and counts the end once.
 
         Raises RetryLater when it could not be counted: what this process kept for later would die with it.
-
-        A front door that died after it made the run could not count the job as accepted, so that is made up for here.
         """
-        await count_acceptance(self._recorder.record_now, run.job)
+        await self._make_up_for_acceptance(run.job)
         await self._queue.remove(run.job.job_id)
         record = await self._records.read(run.job.job_id) or JobRecord(job_id=run.job.job_id)
         failure = None if run.state is RunState.COMPLETED else await self._settle_failure(run, record)
         used = _usage(run.job.tier, record.receipt)
-        await self._recorder.record_now(f"{run.job.job_id}:ended", *_observations(run, failure), *used)
+        counted = (*_observations(run, failure), *used)
+        await self._recorder.record_now(
+            f"{run.job.job_id}:ended", *counted, happened_at=run.ended_at or run.state_since
+        )
+
+    async def _make_up_for_acceptance(self, job: Job) -> None:
+        """Counts the job as accepted in place of a front door that died after it made the run."""
+        await count_acceptance(partial(self._recorder.record_now, happened_at=job.accepted_at), job)
 
     async def _settle_failure(self, run: Run, record: JobRecord) -> JobFailure:
         """The failure in the record. What the flow wrote stands, unless the run was cancelled under it."""
