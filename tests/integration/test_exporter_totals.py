@@ -22,7 +22,7 @@ from monitoring.exporter import create_exporter
 from monitoring.high_water import HighWaterFile
 from tabario import names
 from tabario.clients.prefect import Run, RunState
-from tabario.metrics.definitions import JOB_TOTAL_SECONDS, JOBS_COMPLETED, JOBS_STARTED
+from tabario.metrics.definitions import JOB_TOTAL_SECONDS, JOBS_COMPLETED, JOBS_STARTED, REDIS_ERRORS
 from tabario.metrics.ledger import EPOCH_FIELD, SINCE_FIELD, Event, MetricsLedger
 from tabario.metrics.recorder import RedisRecorder
 from tabario.metrics.series import Observation
@@ -166,6 +166,37 @@ async def test_errors_of_the_exporter_itself_count_as_redis_errors(
         await shown(exporter)
     server.start()
     assert (await shown(exporter)).value("redis_errors_total") == 1
+
+
+async def test_errors_that_an_exporter_has_shown_are_shown_by_the_next_one_too(
+    server: FaultyRedis, ledger: MetricsLedger, tmp_path: Path
+) -> None:
+    exporter = exporter_of(ledger, tmp_path / "mark")
+    await add(ledger, 1000, REDIS_ERRORS.increment())
+    server.kill()
+    for _ in range(12):
+        with pytest.raises(RedisError):
+            await shown(exporter)
+    server.start()
+    seen = [await shown(source) for source in (exporter, exporter, exporter_of(ledger, tmp_path / "mark"))]
+    assert [exposition.value("redis_errors_total") for exposition in seen] == [1012] * 3
+
+
+async def test_errors_of_an_outage_that_lost_counts_belong_to_the_new_epoch(
+    server: FaultyRedis, ledger: MetricsLedger, tmp_path: Path
+) -> None:
+    exporter = exporter_of(ledger, tmp_path / "mark")
+    await add(ledger, 5)
+    older = server.back_up()
+    await add(ledger, 5)
+    await shown(exporter)
+    server.kill()
+    with pytest.raises(RedisError):
+        await shown(exporter)
+    server.restore(older)
+    seen = [await shown(exporter) for _ in range(2)]
+    assert [exposition.value(ROLLBACKS) for exposition in seen] == [1, 1]
+    assert [exposition.value("redis_errors_total") for exposition in seen] == [1, 1]
 
 
 def run_of(*, accepted: timedelta, ended: timedelta) -> Run:
