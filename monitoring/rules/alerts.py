@@ -157,7 +157,9 @@ def _of_processes(pace: Pace) -> Iterator[Alert]:
 def _of_bookkeeping(pace: Pace) -> Iterator[Alert]:
     t = pace.duration
     in_use = f"sum by (job) (last_over_time({metrics.SLOTS_IN_USE.name}[{t('2m')}]))"
-    live = f"sum by (job) (last_over_time({metrics.FLOW_RUNS.name}[{t('2m')}]))"
+    # Slots are read a page of users at a time, so with thousands of users the sum is minutes old, and more than the
+    # runs of now while these become fewer. It is compared with the most runs of those minutes.
+    live = f"max_over_time((sum by (job) ({metrics.FLOW_RUNS.name}))[{t('10m')}:])"
     yield Alert(
         "SlotsLeaked",
         f"{in_use} > {live}",
