@@ -174,11 +174,12 @@ def _capacity() -> Sequence[Panel]:
     return (
         Chart(
             "Worker active",
-            "1 while at least one worker is online, and how many workers there are.",
+            "1 while at least one worker is online, how many workers there are, and how many began within an hour.",
             NUMBER,
             (
                 Query(f"max({series(m.WORKER_ACTIVE)})", "active"),
                 Query(f"sum by (status) ({series(m.WORKERS)})", "{{status}}"),
+                Query(f"max({series(m.WORKERS_NEW)})", "new within an hour"),
             ),
         ),
         Chart(

@@ -192,6 +192,9 @@ WORKERS: Final = Gauge(
     "Workers that Prefect knows.",
     labels=(Label("work_pool", (names.WORK_POOL,)), Label("status", ("online", "offline"), fallback="offline")),
 )
+WORKERS_NEW: Final = Gauge(
+    "video_orchestrator_workers_new", "Workers that Prefect first heard of within the last hour: each start is one."
+)
 SLOTS_IN_USE: Final = Gauge("video_orchestrator_slots_in_use", "Slots that users hold.", labels=(_TIER,))
 SLOTS_LIMIT: Final = Gauge("video_orchestrator_slots_limit", "Slots of one user.", labels=(_TIER,))
 EXPORTER_SOURCE_UP: Final = Gauge(
