@@ -22,8 +22,8 @@ from api.rate_limit import RateLimit
 from api.routes import companions, events, links, operation, regenerate, runs, slots, start, video
 from api.services import OpenServices
 from monitoring.exporter import Exporter, create_exporter
-from tabario.errors import SlotsFull
-from tabario.settings import Settings
+from tabario.errors import ConfigurationError, SlotsFull
+from tabario.settings import MetricsScope, Settings
 from tabario.tokens.verifier import TokenVerifier, create_verifier
 from tabario.tracing import start_tracing
 
@@ -62,11 +62,6 @@ def create_app(settings: Settings, *, services: OpenServices = open_services) ->
     return app
 
 
-def create_app_from_environment() -> FastAPI:
-    """For `uvicorn --factory`."""
-    return create_app(Settings.from_environment())
-
-
 def _add_spans(app: FastAPI) -> None:
     """A span for each request but those of machines that ask every few seconds."""
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: PLC0415 - of the extra that traces need
@@ -75,6 +70,16 @@ def _add_spans(app: FastAPI) -> None:
 
 
 def _exporter(settings: Settings) -> Exporter:
+    """Raises ConfigurationError when front doors that share an address would each show totals that it has read itself.
+
+    Prometheus would meet them in turn, now one that has read a count and now one that has not, and take each step back
+    for a reset.
+    """
+    if settings.metrics.multiprocess_directory is not None and settings.metrics.scope is MetricsScope.ALL:
+        raise ConfigurationError(
+            "Set METRICS_SCOPE=process and run one `tabario exporter`, since front doors that share "
+            "PROMETHEUS_MULTIPROC_DIR cannot each show everything; or leave PROMETHEUS_MULTIPROC_DIR unset."
+        )
     return create_exporter(
         redis=settings.redis,
         prefect=settings.prefect,

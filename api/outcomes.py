@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from tabario.clients.prefect import Run, RunState
@@ -21,6 +22,7 @@ from tabario.metrics.definitions import (
     SCENES_REGENERATED,
     STAGE_SECONDS,
 )
+from tabario.metrics.ledger import GUARD_SECONDS
 from tabario.metrics.recorder import SureRecorder
 from tabario.metrics.series import Observation
 from tabario.queue import JobQueue
@@ -28,6 +30,9 @@ from tabario.records import JobFailure, JobRecord, JobRecords, Receipt, Stage
 from tabario.tiers import Tier
 
 Recording = Callable[..., Awaitable[None]]
+
+# The guard is set a little after the acceptance, and hosts' clocks differ: an hour is more than both.
+MADE_UP_FOR_WITHIN: Final = timedelta(seconds=GUARD_SECONDS) - timedelta(hours=1)
 
 _MESSAGES: Final = {
     RunState.CANCELLED: "The job was cancelled.",
@@ -50,15 +55,25 @@ class Outcomes:
         """Clears the queue entry, writes a failure that the flow could not write, and counts the end once.
 
         Raises RetryLater when it could not be counted: what this process kept for later would die with it.
-
-        A front door that died after it made the run could not count the job as accepted, so that is made up for here.
         """
-        await count_acceptance(self._recorder.record_now, run.job)
+        await self._make_up_for_acceptance(run.job)
         await self._queue.remove(run.job.job_id)
         record = await self._records.read(run.job.job_id) or JobRecord(job_id=run.job.job_id)
         failure = None if run.state is RunState.COMPLETED else await self._settle_failure(run, record)
         used = _usage(run.job.tier, record.receipt)
-        await self._recorder.record_now(f"{run.job.job_id}:ended", *_observations(run, failure), *used)
+        counted = (*_observations(run, failure), *used)
+        await self._recorder.record_now(
+            f"{run.job.job_id}:ended", *counted, happened_at=run.ended_at or run.state_since
+        )
+
+    async def _make_up_for_acceptance(self, job: Job) -> None:
+        """Counts the job as accepted in place of a front door that died after it made the run.
+
+        A job that took so long that its guard may be gone is left out: nearly all are counted when they are accepted.
+        To keep the guards of all jobs for as long as any may take would cost memory for the sake of those few.
+        """
+        if datetime.now(UTC) - job.accepted_at < MADE_UP_FOR_WITHIN:
+            await count_acceptance(partial(self._recorder.record_now, happened_at=job.accepted_at), job)
 
     async def _settle_failure(self, run: Run, record: JobRecord) -> JobFailure:
         """The failure in the record. What the flow wrote stands, unless the run was cancelled under it."""

@@ -35,7 +35,9 @@ class HighWater:
         return any(value > totals.values.get(name, 0.0) for name, value in self.totals.values.items())
 
     def accept(self, totals: Totals) -> HighWater:
-        """The mark after these totals."""
+        """The mark after these totals. Equal ones leave it as it is, with the time of the read that first saw them."""
+        if totals == self.totals:
+            return self
         if totals.epoch == self.totals.epoch or self.totals.epoch is None:
             return replace(self, totals=totals)
         return HighWater(totals, (*self.ended_epochs, self.totals.epoch)[-KEPT_EPOCHS:])

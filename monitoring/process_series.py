@@ -15,7 +15,7 @@ from tabario.metrics.definitions import BUILD_INFO, START_TIME_SECONDS
 
 
 class ProcessSeries:
-    """Collects from this process or, with a multiprocess directory, from all uvicorn workers that share it.
+    """Collects from this process or, with a multiprocess directory, from all front doors that share it.
 
     The library leaves out `process_start_time_seconds` for a group, so there is a start time of our own: the youngest
     member's, which changes whenever one is restarted.

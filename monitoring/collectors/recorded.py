@@ -18,6 +18,7 @@ from monitoring.families import recorded_families
 from monitoring.high_water import HighWater, HighWaterFile
 from tabario.metrics.definitions import REDIS_ERRORS
 from tabario.metrics.ledger import MetricsLedger, Totals
+from tabario.metrics.outbox import Outbox
 
 
 class RecordedTotals:
@@ -33,16 +34,29 @@ class RecordedTotals:
         self._ledger = ledger
         self._file = file
         self._mark: HighWater | None = None
-        self._own_errors = 0
+        self._own_errors = Outbox()
 
     async def read(self) -> Sequence[Family]:
         """The families of every recorded metric."""
         try:
             totals = await self._read_totals()
+            if await self._hand_in_errors():
+                totals = await self._read_totals()
         except Exception:  # counted and raised again, whatever it is
-            self._own_errors += 1
+            self._own_errors.merge(REDIS_ERRORS.increment().deltas)
             raise
-        return tuple(recorded_families(self._with_own_errors(totals)))
+        return tuple(recorded_families(totals.values))
+
+    async def _hand_in_errors(self) -> bool:
+        """Records errors of this process, so that the next one shows them too; says whether there were any.
+
+        After a good read, for that may have begun a new epoch.
+        """
+        batch = self._own_errors.batch(1)
+        if batch:
+            await self._ledger.add(batch)
+            self._own_errors.confirm(batch)
+        return bool(batch)
 
     async def _read_totals(self) -> Totals:
         mark = self._mark if self._mark is not None else await asyncio.to_thread(self._file.read)
@@ -54,7 +68,3 @@ class RecordedTotals:
         if self._mark != mark:
             await asyncio.to_thread(self._file.write, self._mark)
         return totals
-
-    def _with_own_errors(self, totals: Totals) -> dict[str, float]:
-        ((name, _),) = REDIS_ERRORS.increment().deltas
-        return {**totals.values, name: totals.values.get(name, 0.0) + self._own_errors}

@@ -90,6 +90,14 @@ def grown(metric: Metric, *, by: str = "", suffix: str = "") -> str:
     return f"sum{_by(by)} (increase({series(metric, suffix=suffix)}{WINDOW}))"
 
 
+def nothing_of(recording: str) -> str:
+    """0 while the rule's series is there, for a figure that has no series when nothing happened.
+
+    A mere `vector(0)` would look just as well without any metrics at all.
+    """
+    return f"0 * sum({recording}{{{JOB}}})"
+
+
 def quantile(histogram: Histogram, share: float, *, by: str = "") -> str:
     """A percentile over the window."""
     grouped = f"le, {by}" if by else "le"

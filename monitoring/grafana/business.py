@@ -33,7 +33,7 @@ def business() -> Dashboard:
 
 def _totals() -> Sequence[Panel]:
     ended = f"({grown(m.JOBS_COMPLETED)} + {grown(m.JOBS_FAILED)})"
-    success = f"{grown(m.JOBS_COMPLETED)} / ({ended} > 0) or vector(1)"
+    success = f"{grown(m.JOBS_COMPLETED)} / ({ended} > 0) or {ended} == bool 0"  # 1 while none has ended
     return (
         Figure("Jobs accepted", "In the window.", NUMBER, grown(m.JOBS_ENQUEUED)),
         Figure("Films made", "In the window.", NUMBER, grown(m.JOBS_COMPLETED)),

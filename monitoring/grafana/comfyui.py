@@ -19,12 +19,13 @@ from monitoring.grafana.board import (
     Query,
     board,
     grown,
+    nothing_of,
     per_minute,
     quantile,
     quantiles,
     series,
 )
-from monitoring.rules.recordings import COMFYUI_ERROR_RATIO, p95
+from monitoring.rules.recordings import COMFYUI_CALLS, COMFYUI_ERROR_RATIO, p95
 from tabario.metrics import definitions as m
 
 
@@ -36,7 +37,7 @@ def comfyui() -> Dashboard:
 
 def _now() -> Sequence[Panel]:
     slowest = f"max({p95(m.IMAGE_GENERATION_SECONDS)}{{{JOB}}})"
-    errors = f"max({COMFYUI_ERROR_RATIO}{{{JOB}}}) or vector(0)"
+    errors = f"max({COMFYUI_ERROR_RATIO}{{{JOB}}}) or {nothing_of(COMFYUI_CALLS)}"
     return (
         Figure("Picture, P95", "Over 15 minutes.", SECONDS, slowest, bad_from=m.SLOW_IMAGE_SECONDS),
         Figure("Failed requests", "Share over 15 minutes.", SHARE, errors, bad_from=0.1),

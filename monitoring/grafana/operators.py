@@ -20,12 +20,13 @@ from monitoring.grafana.board import (
     Panel,
     Query,
     board,
+    nothing_of,
     per_minute,
     quantile,
     quantiles,
     series,
 )
-from monitoring.rules.recordings import failure_ratio
+from monitoring.rules.recordings import ended, failure_ratio
 from monitoring.rules.rule import SERVICE
 from tabario.metrics import definitions as m
 from tabario.settings import AlertSettings
@@ -47,10 +48,10 @@ def operators(settings: AlertSettings) -> Dashboard:
 
 
 def _now(settings: AlertSettings) -> Sequence[Panel]:
-    firing = f'count(ALERTS{{alertstate="firing", service="{SERVICE}"}}) or vector(0)'
+    firing = f'count(ALERTS{{alertstate="firing", service="{SERVICE}"}}) or {nothing_of(ended("15m"))}'
     down = f"sum(1 - {series(m.EXPORTER_SOURCE_UP)})"
     running = f"sum({series(m.FLOW_RUNS, state='running')})"
-    ratio = f"max({failure_ratio('15m')}{{{JOB}}}) or vector(0)"
+    ratio = f"max({failure_ratio('15m')}{{{JOB}}}) or {nothing_of(ended('15m'))}"
     return (
         Figure("Alerts firing", "Alerts of this service that fire now.", NUMBER, firing, bad_from=1),
         Figure(
@@ -174,11 +175,12 @@ def _capacity() -> Sequence[Panel]:
     return (
         Chart(
             "Worker active",
-            "1 while at least one worker is online, and how many workers there are.",
+            "1 while at least one worker is online, how many workers there are, and how many began within an hour.",
             NUMBER,
             (
                 Query(f"max({series(m.WORKER_ACTIVE)})", "active"),
                 Query(f"sum by (status) ({series(m.WORKERS)})", "{{status}}"),
+                Query(f"max({series(m.WORKERS_NEW)})", "new within an hour"),
             ),
         ),
         Chart(

@@ -22,6 +22,7 @@ FAST_BURN, SLOW_BURN = 14.4, 6.0  # a month's budget in two days, in five days
 STALE_SECONDS: Final = 120
 PREMIUM_WAIT_SECONDS: Final = 300
 RESTARTS, RESUMES, DRIFTS = 2, 3, 5
+STARTS: Final = 2  # of each worker in an hour
 CALLS: Final = 20
 
 
@@ -126,6 +127,16 @@ def _of_processes(pace: Pace) -> Iterator[Alert]:
         "A process was restarted more than twice in 15 minutes",
         "{{ $labels.instance }} was restarted {{ $value }} times.",
     )
+    new = f"max by (job) (last_over_time({metrics.WORKERS_NEW.name}[{t('2m')}]))"
+    online = f'max by (job) (max_over_time({metrics.WORKERS.name}{{status="online"}}[{t("1h")}]))'
+    yield Alert(
+        "WorkerRestarts",
+        f"{new} > {STARTS} * {online}",  # a deployment starts each worker once, a second one mends the first
+        None,
+        Severity.WARNING,
+        "Workers are restarted again and again",
+        "{{ $value }} workers began within an hour, more than twice as many as there are.",
+    )
     yield Alert(
         "JobsResumedSpike",
         f"sum by (job) (increase({metrics.JOBS_RESUMED.name}[{t('15m')}])) > {RESUMES}",
@@ -157,7 +168,9 @@ def _of_processes(pace: Pace) -> Iterator[Alert]:
 def _of_bookkeeping(pace: Pace) -> Iterator[Alert]:
     t = pace.duration
     in_use = f"sum by (job) (last_over_time({metrics.SLOTS_IN_USE.name}[{t('2m')}]))"
-    live = f"sum by (job) (last_over_time({metrics.FLOW_RUNS.name}[{t('2m')}]))"
+    # Slots are read a page of users at a time, so with thousands of users the sum is minutes old, and more than the
+    # runs of now while these become fewer. It is compared with the most runs of those minutes.
+    live = f"max_over_time((sum by (job) ({metrics.FLOW_RUNS.name}))[{t('10m')}:])"
     yield Alert(
         "SlotsLeaked",
         f"{in_use} > {live}",

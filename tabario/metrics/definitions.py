@@ -15,8 +15,8 @@ from tabario.settings import VoiceEngineName
 from tabario.styles import STYLES
 from tabario.tiers import Tier
 
-HTTP_SUCCESS_STATUSES: Final = range(100, 400)
-HTTP_CALLER_ERRORS: Final = range(400, 500)
+HTTP_SUCCESS_STATUSES: Final = range(100, 300)
+HTTP_REFUSALS: Final = range(300, 500)
 
 _TIER: Final = Label("tier", tuple(tier.value for tier in Tier))
 _WORK_QUEUE: Final = Label("work_queue", tuple(names.WORK_QUEUES.values()))
@@ -38,10 +38,13 @@ SLOW_IMAGE_SECONDS: Final = 900
 
 
 def status_class(status_code: int) -> str:
-    """Value of the label `status` for an HTTP status."""
+    """Value of the label `status` for an HTTP status.
+
+    Our clients follow no redirect: a proxy that sends us to its login page has refused the request.
+    """
     if status_code in HTTP_SUCCESS_STATUSES:
         return "2xx"
-    return "4xx" if status_code in HTTP_CALLER_ERRORS else "5xx"
+    return "4xx" if status_code in HTTP_REFUSALS else "5xx"
 
 
 # --- the names of the specification ---
@@ -191,6 +194,9 @@ WORKERS: Final = Gauge(
     "video_orchestrator_workers",
     "Workers that Prefect knows.",
     labels=(Label("work_pool", (names.WORK_POOL,)), Label("status", ("online", "offline"), fallback="offline")),
+)
+WORKERS_NEW: Final = Gauge(
+    "video_orchestrator_workers_new", "Workers that Prefect first heard of within the last hour: each start is one."
 )
 SLOTS_IN_USE: Final = Gauge("video_orchestrator_slots_in_use", "Slots that users hold.", labels=(_TIER,))
 SLOTS_LIMIT: Final = Gauge("video_orchestrator_slots_limit", "Slots of one user.", labels=(_TIER,))

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from math import ceil
 from pathlib import Path
 from typing import Final, Protocol
@@ -44,8 +45,11 @@ class Recorder(Protocol):
 class SureRecorder(Recorder, Protocol):
     """One that can also tell when they have arrived."""
 
-    async def record_now(self, event_id: str, *observations: Observation) -> None:
-        """The same for a caller that will report again: when this returns, they are counted. Raises RetryLater."""
+    async def record_now(self, event_id: str, *observations: Observation, happened_at: datetime) -> None:
+        """The same for a caller that will report again: when this returns, they are counted. Raises RetryLater.
+
+        `happened_at` tells a report that comes once more, after Redis has lost its memory of the first, from a new one.
+        """
 
 
 class NullRecorder:
@@ -54,7 +58,7 @@ class NullRecorder:
     async def record(self, event_id: str, *observations: Observation) -> None:
         """Does nothing."""
 
-    async def record_now(self, event_id: str, *observations: Observation) -> None:
+    async def record_now(self, event_id: str, *observations: Observation, happened_at: datetime) -> None:
         """Does nothing."""
 
 
@@ -76,9 +80,9 @@ class RedisRecorder:
             _logger.warning("Redis takes no observations; they are kept and sent later.")
             self._resend_after(self._pause_seconds)
 
-    async def record_now(self, event_id: str, *observations: Observation) -> None:
+    async def record_now(self, event_id: str, *observations: Observation, happened_at: datetime) -> None:
         """Counts the observations at once, or raises RetryLater: nothing is kept that would die with this process."""
-        if not await self._send([_event(event_id, observations)]):
+        if not await self._send([_event(event_id, observations, happened_at)]):
             raise RetryLater("Redis takes no observations.", retry_after=ceil(self._pause_seconds))
 
     def start(self) -> None:
@@ -136,8 +140,9 @@ class RedisRecorder:
         return True
 
 
-def _event(event_id: str, observations: Sequence[Observation]) -> Event:
-    return Event(event_id, tuple(delta for observation in observations for delta in observation.deltas))
+def _event(event_id: str, observations: Sequence[Observation], happened_at: datetime | None = None) -> Event:
+    deltas = tuple(delta for observation in observations for delta in observation.deltas)
+    return Event(event_id, deltas, happened_at.timestamp() if happened_at is not None else None)
 
 
 @asynccontextmanager

@@ -48,7 +48,7 @@ class MetricsSettings(Group):
     multiprocess_directory: Path | None = Field(
         default=None,
         validation_alias="PROMETHEUS_MULTIPROC_DIR",
-        description="directory that the front door's uvicorn workers share; leave it unset everywhere else",
+        description="directory that front doors of one host and address share; leave it unset everywhere else",
     )
 
 

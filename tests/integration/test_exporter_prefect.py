@@ -18,6 +18,7 @@ from tabario import names
 from tabario.settings import PrefectSettings, SlotSettings
 from tabario.tiers import Tier
 from tests.support.exposition import Exposition
+from tests.support.orchestrator import SettableClock
 from tests.support.servers import PrefectServer
 from tests.support.waiting import eventually
 
@@ -130,6 +131,31 @@ async def test_worker_active_follows_the_workers_of_the_pool(
     await eventually(partial(active_is, 0), within=3 * 1 + 2 * FOREMAN_SECONDS, what="the worker is missed")
     exposition = await shown(source)
     assert exposition.value("video_orchestrator_workers", work_pool=names.WORK_POOL, status="offline") == 1
+
+
+async def test_every_start_of_a_worker_without_a_name_of_its_own_is_a_new_worker_for_an_hour(
+    http: httpx.AsyncClient, reader: PrefectReader, deployment: str
+) -> None:
+    assert deployment
+    clock = SettableClock()
+    source = Workers(reader, clock=clock)
+
+    async def new() -> float:
+        return (await shown(source)).value("video_orchestrator_workers_new") or 0
+
+    async def beat(name: str) -> None:
+        await post(http, f"/work_pools/{names.WORK_POOL}/workers/heartbeat", name=name)
+
+    before = await new()
+    starts = [f"ProcessWorker {uuid4()}" for _ in range(3)]
+    for name in (*starts, starts[-1]):
+        await beat(name)
+    assert await new() == before + 3
+    clock.advance(3700)
+    await beat(starts[-1])
+    assert await new() == 0
+    for name in starts:
+        await http.delete(f"/work_pools/{names.WORK_POOL}/workers/{name}")
 
 
 async def test_a_missing_work_pool_means_no_active_worker(reader: PrefectReader) -> None:

@@ -21,6 +21,7 @@ COMMAND = [sys.executable, "-m", "monitoring"]
 NEEDS_PREFECT = {
     "worker_active",
     "video_orchestrator_workers",
+    "video_orchestrator_workers_new",
     "video_orchestrator_waiting_runs",
     "video_orchestrator_queue_oldest_age_seconds",
     "video_orchestrator_flow_runs",

@@ -157,5 +157,5 @@ async def test_a_lost_prefect_takes_its_gauges_away_and_nothing_else(
     assert [seen.value("queue_depth") for seen in (before, during, after)] == [0, 0, 0]
     gone = before.names() - during.names()
     gauges = {name for name, (kind, _, _) in specified().items() if kind == "gauge"}
-    assert gone == {name for name in gauges if re.search(r"runs|oldest|worker(s|_active)$|slots", name)}
+    assert gone == {name for name in gauges if re.search(r"runs|oldest|worker(s|s_new|_active)$|slots", name)}
     assert after.names() == before.names()

@@ -44,6 +44,14 @@ def selectors(query: str) -> list[Selector]:
     return found
 
 
+def alternatives(query: str) -> list[str]:
+    """The parts of a query between its outermost `or`s: any of them can give the answer."""
+    tree = promql_parser.parse(query)
+    if isinstance(tree, promql_parser.BinaryExpr) and str(tree.op) == "or":
+        return [*alternatives(str(tree.lhs)), *alternatives(str(tree.rhs))]
+    return [query]
+
+
 def known_series() -> frozenset[str]:
     """Every name that a query may use."""
     gauges = {metric.name for metric in ALL if metric not in RECORDED}

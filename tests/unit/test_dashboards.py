@@ -15,7 +15,7 @@ from monitoring.grafana.files import DIRECTORY, encoded, rendered
 from tabario.metrics.definitions import ALL
 from tabario.settings import AlertSettings
 from tests.support.dashboards import at_a_moment, panels_of, targets_of
-from tests.support.promql import cumulative_series, known_series, selectors
+from tests.support.promql import alternatives, cumulative_series, known_series, selectors
 
 SHIPPED: dict[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text()) for path in sorted(DIRECTORY.glob("*.json"))
@@ -93,6 +93,12 @@ def test_every_query_names_series_that_exist_and_asks_for_the_chosen_job(dashboa
             if selector.name != "ALERTS":
                 assert selector.name in known_series(), target["expr"]
                 assert "job" in selector.labels, target["expr"]
+
+
+def test_no_query_has_an_answer_of_its_own_where_there_are_no_metrics(dashboard: dict[str, Any]) -> None:
+    for target in targets_of(dashboard):
+        for part in alternatives(at_a_moment(target["expr"])):
+            assert selectors(part), target["expr"]
 
 
 def test_what_only_grows_is_read_by_its_growth_over_a_chosen_time(dashboard: dict[str, Any]) -> None:

@@ -122,7 +122,8 @@ def test_a_counter_cannot_shrink() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"), [(200, "2xx"), (304, "2xx"), (404, "4xx"), (499, "4xx"), (500, "5xx"), (999, "5xx")]
+    ("status", "expected"),
+    [(200, "2xx"), (302, "4xx"), (304, "4xx"), (404, "4xx"), (499, "4xx"), (500, "5xx"), (999, "5xx")],
 )
 def test_http_statuses_become_three_classes(status: int, expected: str) -> None:
     assert definitions.status_class(status) == expected

@@ -21,6 +21,7 @@ from tabario.clients.comfyui.replies import (
     UploadedImage,
 )
 from tabario.errors import ImageFailed, RetryLater
+from tabario.metrics.definitions import status_class
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024  # far above any picture and any /object_info seen
 
@@ -132,7 +133,7 @@ class Routes:
             await self._tell(endpoint, "timeout" if timed_out else "connect" if refused else "error", started)
             reason = "does not answer in time" if timed_out else "cannot be reached"
             raise ComfyUIUnavailable(f"The ComfyUI server {reason}.") from error
-        await self._tell(endpoint, f"{answer.status // 100}xx", started)
+        await self._tell(endpoint, status_class(answer.status), started)
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status == HTTPStatus.TOO_MANY_REQUESTS:
             raise ComfyUIUnavailable(f"The ComfyUI server is in trouble (status {answer.status}).")
         return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 from tabario import names
 from tabario.clients.prefect import RunState
 from tabario.errors import RetryLater
+from tabario.jobs import SceneChange
 from tabario.metrics.definitions import (
     BYTES_STORED,
     CHARACTERS_SPOKEN,
@@ -20,8 +22,10 @@ from tabario.metrics.definitions import (
     JOBS_ENQUEUED,
     JOBS_FAILED,
     PICTURES_PAINTED,
+    SCENES_REGENERATED,
     STAGE_SECONDS,
 )
+from tabario.metrics.ledger import SINCE_FIELD
 from tabario.records import JobFailure, JobRecord, Receipt, Stage
 from tests.support.front_door import FrontDoor
 from tests.support.runs import new_run
@@ -84,6 +88,21 @@ async def test_job_is_counted_as_accepted_once_even_when_the_front_door_died_bef
     uncounted = door.prefect.move(new_run(run.job.model_copy(update={"job_id": uuid4()})), RunState.CANCELLED)
     await door.outcomes.note(uncounted)
     assert await count(door, JOBS_ENQUEUED.increment()) == 2
+
+
+async def test_job_that_took_longer_than_its_guard_is_not_counted_as_accepted_again(
+    door: FrontDoor, client: httpx.AsyncClient
+) -> None:
+    run = await filmed(door, client)
+    await door.redis.expire(names.metrics_event_key(f"{run.job.job_id}:enqueued"), 0)  # as a day later
+    await door.redis.hset(names.METRICS_KEY, SINCE_FIELD, 0)  # and long after counting began
+    accepted = datetime.now(UTC) - timedelta(hours=25)
+    changes = {1: SceneChange(seed=7)}
+    job = run.job.model_copy(update={"accepted_at": accepted, "changes": changes})
+    await door.outcomes.note(run.model_copy(update={"job": job}))
+    assert await count(door, JOBS_ENQUEUED.increment()) == 1
+    assert await count(door, SCENES_REGENERATED.increment()) == 0
+    assert await count(door, JOBS_COMPLETED.increment()) == 1
 
 
 @pytest.mark.parametrize(
