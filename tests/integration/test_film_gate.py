@@ -16,7 +16,7 @@ from tabario.film.gate import Expectation, Report, examine_film
 from tabario.film.loudness import level_voice
 from tabario.film.merge import FilmOrder, merge_twice
 from tabario.film.motion import choose_motion
-from tabario.film.stills import Still, excuses_of
+from tabario.film.stills import Still
 from tabario.film.stretches import Fault, Scenery, Stretch, read_stretches, unexcused
 from tabario.scenes import Word
 from tabario.settings import Quality
@@ -102,13 +102,8 @@ async def test_dark_and_plain_pictures_are_no_fault_of_the_film(tmp_path: Path) 
     night.paste((250, 240, 180), (200, 700, 260, 760))
     night.save(stills[0].path)
     Image.new("RGB", FRAME, (190, 190, 200)).save(stills[1].path)
-    assert excuses_of(night) == {Fault.BLACK, Fault.FROZEN}
     facts = await make_film(tmp_path, stills=stills, duration=4.0)
     assert facts.frames == 120
-
-
-def test_a_busy_bright_picture_excuses_nothing() -> None:
-    assert excuses_of(Image.effect_noise((480, 854), 90)) == frozenset()
 
 
 @pytest.mark.parametrize(
