@@ -192,7 +192,7 @@ def _expect(order: FilmOrder, movements: Sequence[Movement], work_dir: Path) -> 
         scenes=scenes,
         stretches=read_stretches(work_dir / STRETCHES, order.duration),
         subtitles=work_dir / _WORDS,
-        highlight=order.setting.style.spoken,
+        setting=order.setting,
     )
 
 
