@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.client.schemas.objects import State
 
 from flows.artifacts import show_report
+from flows.images import image
 from flows.stages import ended, options, result_of
 from flows.studio import Studio
+from tabario.errors import NotFound, RetryLater
 from tabario.film.burning import Typesetting
 from tabario.film.companions import make_companions
 from tabario.film.encoders import SOFTWARE, find_encoder
@@ -49,7 +51,7 @@ async def film(
 ) -> State[Master]:
     """Fetches the parts and merges them."""
     audio = studio.work_dir / "voiceover.wav"
-    await studio.store.fetch(voiceover.audio_key, audio)
+    await fetch_voiceover(studio, voiceover, audio)
     stills = await fetch_stills(studio, scenes, pictures)
     settings, spec = studio.media, studio.job.spec
     order = FilmOrder(
@@ -78,11 +80,28 @@ async def film(
     return ended(Master(master, facts, len(scenes), companions), cached=False)
 
 
+async def fetch_voiceover(studio: Studio, voiceover: Voiceover, destination: Path) -> None:
+    """The sound as a file.
+
+    Raises RetryLater when it is gone meanwhile: the scenes follow its times, so only another job can have it anew.
+    """
+    try:
+        await studio.store.fetch(voiceover.audio_key, destination)
+    except NotFound as error:
+        raise RetryLater("The voiceover was removed from the media store while the job ran.") from error
+
+
 async def fetch_stills(studio: Studio, scenes: Sequence[Scene], pictures: Sequence[ScenePicture]) -> list[Still]:
-    """The pictures as files, with the seconds that each is shown."""
+    """The pictures as files, with the seconds that each is shown. One that is gone meanwhile is painted again."""
     stills: list[Still] = []
     for scene, picture in zip(scenes, pictures, strict=True):
         path = studio.work_dir / f"scene-{scene.index:03d}.png"
-        await studio.store.fetch(picture.image_key, path)
+        try:
+            await studio.store.fetch(picture.image_key, path)
+        except NotFound:
+            get_run_logger().warning("The picture of scene %d is gone from the media store.", scene.index)
+            again = await result_of(image(studio, scene))
+            studio.progress.charge(pictures_painted=int(not again.cached))
+            await studio.store.fetch(again.image_key, path)
         stills.append(Still(path, scene.start, scene.end))
     return stills

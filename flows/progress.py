@@ -53,11 +53,15 @@ class Progress:
         try:
             await self._queue.remove(self._job.job_id)
             before = await self._records.read(self._job.job_id)
+            changed = await self._records.read(self._job.remakes) if self._job.remakes else None
         except RedisError as error:
             get_run_logger().warning("The job may still be listed as waiting: %s", error)
         else:
             if before is not None:  # a try that died has used something, too
-                self._record = self._record.model_copy(update={"receipt": before.receipt})
+                kept = {"receipt": before.receipt, "voiceover_key": before.voiceover_key}
+                self._record = self._record.model_copy(update=kept)
+            if changed is not None and self.voiceover_key is None:
+                self._record = self._record.model_copy(update={"voiceover_key": changed.voiceover_key})
         await count_start(self.recorder, self._job, waited, beginnings=flow_run.run_count)
         await self._bar.show(0.0, self._record.message)
 
@@ -145,6 +149,11 @@ class Progress:
     def receipt(self) -> Receipt:
         """What has been used so far."""
         return self._record.receipt
+
+    @property
+    def voiceover_key(self) -> str | None:
+        """The sound of the job's voiceover: of this try, an earlier one, or the job whose film this one changes."""
+        return self._record.voiceover_key
 
     @property
     def _receipt(self) -> Receipt:

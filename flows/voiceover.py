@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from prefect import task
 from prefect.client.schemas.objects import State
@@ -12,14 +13,20 @@ from prefect.client.schemas.objects import State
 from flows.measures import timed_voiceover
 from flows.stages import ended, options, result_of, try_id
 from flows.studio import Studio
+from tabario.clients.store import MediaStore
 from tabario.clients.voice import Speech, VoiceEngine
 from tabario.content import content_key
+from tabario.errors import NotFound
 from tabario.film.alignment import SHORTEST_PAUSE, align
 from tabario.jobs import JobSpec
 from tabario.metrics.definitions import VOICE_FALLBACKS
 from tabario.records import Stage
 from tabario.scenes import Voiceover, Word
+from tabario.settings import VoiceEngineName
 from tabario.waveform import Waveform
+
+_SOUND: Final = ".wav"
+_WORDS: Final = ".json"
 
 
 async def speak(studio: Studio) -> Voiceover:
@@ -41,11 +48,37 @@ async def voiceover(studio: Studio) -> State[Voiceover]:
 
 
 async def find_voiceover(studio: Studio) -> Voiceover | None:
-    """The voiceover that was recorded before, if any."""
-    key = voiceover_key(studio, ".json", studio.voice.name)
-    if not await studio.store.exists(key):
-        return None
-    return Voiceover.model_validate_json(await studio.store.read_bytes(key))
+    """The voiceover that was recorded before, if any, whole and young enough to outlive this job.
+
+    A job that is resumed, or that changes another one's film, keeps the voice it had, whichever engine spoke: another
+    voice takes other times, so that scenes and pictures would be others, too.
+    """
+    for key in candidate_keys(studio):
+        found = await _adopt(studio.store, key)
+        if found is not None:
+            return found
+    return None
+
+
+def candidate_keys(studio: Studio) -> list[str]:
+    """Where the words of a voiceover that would do may be kept, the best first."""
+    on_record = studio.progress.voiceover_key
+    engines = [studio.voice.name, *(VoiceEngineName if studio.job.changes else ())]
+    return [
+        *([on_record.removesuffix(_SOUND) + _WORDS] if on_record else []),
+        *dict.fromkeys(voiceover_key(studio, _WORDS, engine) for engine in engines),
+    ]
+
+
+async def _adopt(store: MediaStore, key: str) -> Voiceover | None:
+    """The voiceover whose words are under the key, if its sound is there, too."""
+    try:
+        if await store.adopt(key):
+            spoken = Voiceover.model_validate_json(await store.read_bytes(key))
+            return spoken if await store.adopt(spoken.audio_key) else None
+    except NotFound:  # pruned a moment ago
+        pass
+    return None
 
 
 async def record_voiceover(studio: Studio) -> Voiceover:
@@ -59,10 +92,10 @@ async def record_voiceover(studio: Studio) -> Voiceover:
     if speech.engine is not None:
         await studio.progress.recorder.record(f"{try_id()}:voice", VOICE_FALLBACKS.increment(engine=engine))
     studio.progress.charge(characters_spoken=len(studio.job.spec.script))
-    audio_key = voiceover_key(studio, ".wav", engine)
+    audio_key = voiceover_key(studio, _SOUND, engine)
     spoken = Voiceover(audio_key=audio_key, duration=speech.duration, words=speech.words or (), engine=engine)
     await studio.store.put(audio_key, path)
-    await studio.store.put_bytes(voiceover_key(studio, ".json", engine), spoken.model_dump_json().encode())
+    await studio.store.put_bytes(voiceover_key(studio, _WORDS, engine), spoken.model_dump_json().encode())
     return spoken
 
 

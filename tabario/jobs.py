@@ -214,7 +214,8 @@ class Job(BaseModel):
     """An accepted job: the parameter of the flow.
 
     `changes` are by the scene's number: a job that makes scenes of another one anew has the other's spec, and finds
-    all its other parts in the media store.
+    all its other parts in the media store. `remakes` is that other job; it is left out where there is none, so that
+    a worker of an earlier release takes the job.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -226,3 +227,4 @@ class Job(BaseModel):
     accepted_at: AwareDatetime
     spec: JobSpec
     changes: dict[int, SceneChange] = Field(default_factory=dict)
+    remakes: UUID | None = Field(default=None, exclude_if=lambda job_id: job_id is None)

@@ -6,6 +6,7 @@ What is under a key is complete: on disk it is written aside and then moved into
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -82,6 +83,14 @@ class MediaStore:
         """Whether there is a file under the key."""
         return await to_thread.run_sync(self._exists, key)
 
+    async def adopt(self, key: str) -> bool:
+        """Whether there is a file under the key; it is then as young as one that was just written."""
+        return await to_thread.run_sync(self._adopt, key)
+
+    async def modified(self, key: str) -> datetime:
+        """When the file was written, or adopted."""
+        return await to_thread.run_sync(self._written, key)
+
     async def size(self, key: str) -> int:
         """Bytes."""
         return await to_thread.run_sync(self._size, key)
@@ -134,6 +143,23 @@ class MediaStore:
         path = self._path(key)
         with _reading():
             return bool(self._files.isfile(path))
+
+    def _adopt(self, key: str) -> bool:
+        path = self._path(key)
+        try:
+            with _reading():
+                if self._on_disk:
+                    os.utime(path)
+                else:  # a bucket copies an object onto itself only when its metadata are written anew
+                    self._files.cp_file(path, path, MetadataDirective="REPLACE")
+        except NotFound:
+            return False
+        return True
+
+    def _written(self, key: str) -> datetime:
+        path = self._path(key)
+        with _reading():
+            return _modified(self._files.info(path))
 
     def _size(self, key: str) -> int:
         path = self._path(key)

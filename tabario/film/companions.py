@@ -10,7 +10,7 @@ from anyio import to_thread
 from PIL import Image
 
 from tabario.clients.ffmpeg import FFmpeg
-from tabario.film.gate import grab_frame
+from tabario.film.frames import grab_frame
 from tabario.film.subtitles import srt_text, vtt_text
 from tabario.records import Companion
 from tabario.scenes import Word

@@ -25,7 +25,7 @@ from tabario.film.stretches import watching
 from tabario.film.timeline import FPS, Shot
 from tabario.formats import FrameSize
 
-_COLOURS: Final = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
+COLOURS: Final = "setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
 
 _PIPE_BYTES: Final = 1024 * 1024  # a third of a frame; the usual 64 KiB make both ends wait for each other
 
@@ -107,7 +107,7 @@ def draw_arguments(materials: Materials, shot: Shot, before: Shot | None) -> lis
 
 async def encode(ffmpeg: FFmpeg, materials: Materials, output: str, reading: int, on_progress: Progress) -> None:
     """Encodes the raw frames that come from the file descriptor `reading`, with words and voice."""
-    graph = f"[0:v]ass={materials.subtitles},{_COLOURS},split[film][watched];[watched]{watching(STRETCHES)},nullsink"
+    graph = f"[0:v]ass={materials.subtitles},{COLOURS},split[film][watched];[watched]{watching(STRETCHES)},nullsink"
     await ffmpeg.run(
         [
             *read_pipe(width=materials.frame.width, height=materials.frame.height, fps=FPS),

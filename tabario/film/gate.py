@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from anyio import to_thread
-from PIL import Image, ImageChops
 from pysubs2 import SSAEvent, SSAFile
 
 from tabario.clients.ffmpeg import FFmpeg, read_file
 from tabario.clients.ffmpeg.audio import Loudness, measure_loudness
+from tabario.film.burning import Typesetting
+from tabario.film.lettering import look_at_letters
 from tabario.film.loudness import PEAK_LIMIT, TARGET, TOLERANCE
 from tabario.film.mp4 import Mp4Facts, read_mp4
 from tabario.film.stretches import BLACK_SECONDS, Fault, Scenery, Stretch, read_stretches, unexcused, watching
@@ -23,16 +24,14 @@ from tabario.film.subtitles import readable_words
 from tabario.film.timeline import FPS, GROUP_FRAMES, count_frames
 from tabario.formats import FrameSize
 from tabario.scenes import Word
-from tabario.styles.subtitles import Colour
 
 CLOCK_TOLERANCE: Final = 0.05
 """Largest accepted distance between film and voiceover, in seconds."""
 
 _KEY_FRAMES: Final = "key-frames.txt"
 _BETWEEN_KEYS: Final = (GROUP_FRAMES + 1) / FPS  # seconds
-_SAMPLE: Final = "subtitle.ppm"
-_FEWEST_PIXELS: Final = 12  # of the highlight: even an "i" at 480p has more
-_SAME_COLOUR: Final = 60  # of 255; what compression may change
+_FEWEST_PIXELS: Final = 4  # of the spoken word: the smallest at 480p has three times as many
+_MOSTLY: Final = 0.6  # of the word and of its outline; heavy noise at 480p leaves three quarters of the smallest words
 _HIGHLIGHT: Final = re.compile(r"\{\\c&[^}]*\}(.*?)\{\\c\}")
 _OVERRIDE: Final = re.compile(r"\{[^}]*\}")
 
@@ -66,10 +65,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the film should be. `stretches` were noted while it was encoded, `subtitles` is the ASS file burned in.
-
-    `highlight` is the colour of the spoken word.
-    """
+    """What the film should be. `stretches` were noted while it was encoded, `subtitles` is the ASS file burned in."""
 
     frame: FrameSize
     duration: float
@@ -77,7 +73,7 @@ class Expectation:
     scenes: Sequence[Scenery]
     stretches: Sequence[Stretch]
     subtitles: Path
-    highlight: Colour
+    setting: Typesetting
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,44 +165,24 @@ async def _check_burned_in(ffmpeg: FFmpeg, film: Path, expected: Expectation) ->
     events = SSAFile.load(str(expected.subtitles)).events
     if not events:
         return []
-    event = max(events, key=lambda one: len(_letters(_highlighted(one))))
-    middle = min((event.start + event.end) / 2000, expected.duration - 2 / FPS)
-    sample = film.with_name(_SAMPLE)
-    sample.unlink(missing_ok=True)
-    await grab_frame(ffmpeg, film, middle, sample)
-    pixels = await to_thread.run_sync(_count_pixels, sample, expected.highlight) if sample.exists() else 0
-    found = f"the spoken word has {pixels} pixels at {middle:.2f} s"
-    return [Check("burned in", found, f"at least {_FEWEST_PIXELS}", pixels >= _FEWEST_PIXELS)]
+    last = count_frames(expected.duration) - 2
+    event = max(events, key=lambda one: (_is_seen(one, last), len(_letters(_highlighted(one)))))
+    frame = _middle(event, last)
+    letters = await look_at_letters(ffmpeg, film, expected.subtitles, expected.setting, frame=frame)
+    share = min(letters.coloured, letters.outlined)
+    found = f"{share:.0%} of the {letters.pixels} pixels of the spoken word are seen at {frame / FPS:.2f} s"
+    holds = letters.pixels >= _FEWEST_PIXELS and share >= _MOSTLY
+    return [Check("burned in", found, f"{_MOSTLY:.0%} of at least {_FEWEST_PIXELS}", holds)]
 
 
-def _count_pixels(sample: Path, colour: Colour) -> int:
-    with Image.open(sample) as image:
-        bands = image.convert("RGB").split()
-    alike = Image.new("L", bands[0].size, 255)
-    for band, value in zip(bands, colour, strict=True):
-        near = band.point([255 * (abs(level - value) <= _SAME_COLOUR) for level in range(256)])
-        alike = ImageChops.darker(alike, near)
-    return alike.histogram()[255]
+def _middle(event: SSAEvent, last: int) -> int:
+    """The frame in the middle of the event, or the last one that may be looked at."""
+    return max(0, min(round((event.start + event.end) / 2000 * FPS), last))
 
 
-async def grab_frame(ffmpeg: FFmpeg, film: Path, second: float, destination: Path) -> None:
-    """Writes the frame that is seen at `second` as a picture, in the format that the name says; after the end, none."""
-    await ffmpeg.run(
-        [
-            "-threads",
-            "1",
-            "-ss",
-            f"{second:.3f}",
-            *read_file(film),
-            "-frames:v",
-            "1",
-            "-update",
-            "1",
-            "-f",
-            "image2",
-            str(destination),
-        ]
-    )
+def _is_seen(event: SSAEvent, last: int) -> bool:
+    """Whether the event is long enough for its middle to be a frame of its own."""
+    return event.start <= _middle(event, last) * 1000 / FPS < event.end
 
 
 async def _watch_key_frames(ffmpeg: FFmpeg, film: Path, duration: float) -> list[Stretch]:

@@ -20,12 +20,12 @@ from tabario.film.encoders import SOFTWARE, Encoder
 from tabario.film.encoding import STRETCHES, Materials, MotionChoice, encode_film
 from tabario.film.gate import CLOCK_TOLERANCE, Examination, Expectation, Report, examine_film
 from tabario.film.loudness import level_voice
-from tabario.film.motion import choose_motion
+from tabario.film.movement import Movement, choose_movement, choose_movements
 from tabario.film.mp4 import read_mp4
 from tabario.film.music import lay_music
 from tabario.film.stills import Still, prepare_picture
-from tabario.film.stretches import Fault, Scenery, read_stretches
-from tabario.film.timeline import lay_out
+from tabario.film.stretches import Scenery, read_stretches
+from tabario.film.timeline import Shot, lay_out
 from tabario.formats import FrameSize
 from tabario.scenes import Word
 from tabario.settings import Quality
@@ -52,7 +52,10 @@ class FilmFacts:
 
 @dataclass(frozen=True, slots=True)
 class FilmOrder:
-    """What a film is made of. `duration` is the voiceover's, in seconds; it is the clock."""
+    """What a film is made of. `duration` is the voiceover's, in seconds; it is the clock.
+
+    Without `motions` each picture moves as it is seen to move.
+    """
 
     stills: Sequence[Still]
     words: Sequence[Word]
@@ -61,7 +64,7 @@ class FilmOrder:
     frame: FrameSize
     setting: Typesetting
     music: Path | None = None
-    motions: MotionChoice = choose_motion
+    motions: MotionChoice | None = None
     encoder: Encoder = SOFTWARE[Quality.STANDARD]
 
 
@@ -91,20 +94,21 @@ async def merge_film(  # noqa: PLR0913 - a film goes through this many hands
             await to_thread.run_sync(lambda: work_dir.mkdir(parents=True, exist_ok=True))
             await _prepare_sound(ffmpeg, order, work_dir)
             await on_progress(_SOUND_SHARE)
-            prepared = await to_thread.run_sync(_prepare, order, work_dir)
+            prepared = await to_thread.run_sync(_prepare, order, shots, work_dir)
+            movements = list(prepared.values())
             materials = Materials(
                 directory=work_dir,
                 frame=order.frame,
                 pictures=tuple(prepared),
                 shots=shots,
-                motions=order.motions,
+                motions=lambda index: movements[index].motion,
                 voice=_SOUND,
                 subtitles=_WORDS,
                 fonts=order.setting.fonts,
                 encoder=order.encoder,
             )
             await encode_film(ffmpeg, materials, _PART, report_encoded)
-            examined = await examine_film(ffmpeg, part, _expect(order, list(prepared.values()), work_dir))
+            examined = await examine_film(ffmpeg, part, _expect(order, movements, work_dir))
             await on_report(examined.report)
             if not examined.report.passed:
                 raise FilmRefused(f"The finished film was refused: {examined.report.problem}.")
@@ -158,17 +162,29 @@ async def _prepare_sound(ffmpeg: FFmpeg, order: FilmOrder, work_dir: Path) -> No
         raise MergeFailed(f"The voiceover lasts {heard:.2f} s, but {order.duration:.2f} s were planned.")
 
 
-def _prepare(order: FilmOrder, work_dir: Path) -> dict[str, frozenset[Fault]]:
-    """Writes the pictures and the subtitles into the work directory; names each picture with the faults it excuses."""
+def _prepare(order: FilmOrder, shots: Sequence[Shot], work_dir: Path) -> dict[str, Movement]:
+    """Writes the pictures and the subtitles into the work directory; names each picture with how it moves."""
     write_ass(order.words, order.frame, order.setting, work_dir / _WORDS)
-    return {
-        (name := f"picture-{number:03d}.ppm"): prepare_picture(still.path, work_dir / name, order.frame)
-        for number, still in enumerate(order.stills, 1)
-    }
+    names = [f"picture-{number:03d}.ppm" for number in range(1, len(order.stills) + 1)]
+    looks = (
+        (prepare_picture(still.path, work_dir / name, order.frame), shot.on_screen)
+        for name, still, shot in zip(names, order.stills, shots, strict=True)
+    )
+    if order.motions is None:
+        movements = choose_movements(looks, order.frame)
+    else:
+        movements = [
+            choose_movement(look, [order.motions(index)], order.frame, length=length)
+            for index, (look, length) in enumerate(looks)
+        ]
+    return dict(zip(names, movements, strict=True))
 
 
-def _expect(order: FilmOrder, excuses: Sequence[frozenset[Fault]], work_dir: Path) -> Expectation:
-    scenes = [Scenery(still.start, still.end, excused) for still, excused in zip(order.stills, excuses, strict=True)]
+def _expect(order: FilmOrder, movements: Sequence[Movement], work_dir: Path) -> Expectation:
+    scenes = [
+        Scenery(still.start, still.end, movement.excuses)
+        for still, movement in zip(order.stills, movements, strict=True)
+    ]
     return Expectation(
         frame=order.frame,
         duration=order.duration,
@@ -176,7 +192,7 @@ def _expect(order: FilmOrder, excuses: Sequence[frozenset[Fault]], work_dir: Pat
         scenes=scenes,
         stretches=read_stretches(work_dir / STRETCHES, order.duration),
         subtitles=work_dir / _WORDS,
-        highlight=order.setting.style.spoken,
+        setting=order.setting,
     )
 
 

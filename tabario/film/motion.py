@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from tabario.formats import FrameSize
 
@@ -18,6 +18,9 @@ _SQUARES: Final = (1440, 1920, 2160)
 
 _REACH: Final = 9
 """A movement turns back after a ninth of the square's side in frames. The window's side is then 7/9, which is sharp."""
+
+LONGEST_RETURN: Final = 2 * _SQUARES[-1] // _REACH
+"""Frames after which every movement is where it began, at the latest."""
 
 _PLANES: Final = "yuv"
 
@@ -46,8 +49,14 @@ _ORDER: Final = (
 
 
 def choose_motion(index: int) -> Motion:
-    """The motion of a scene, by its place in the film counted from 0. Two scenes in a row never move alike."""
+    """The usual motion of a scene, by its place in the film counted from 0. Two scenes in a row never move alike."""
     return _ORDER[index % len(_ORDER)]
+
+
+def motions_from(index: int, before: Motion | None) -> list[Motion]:
+    """Every motion, from the usual one of that place on, and last of all that of the scene before."""
+    motions = dict.fromkeys(choose_motion(index + step) for step in range(len(_ORDER)))
+    return sorted(motions, key=lambda motion: motion is before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,32 @@ class Window:
     x: str
     y: str
     parities: tuple[int, ...] = (0,)
+
+
+class Place(NamedTuple):
+    """Where a window is in one frame, in shares of the square: its side and left upper corner."""
+
+    side: float
+    x: float
+    y: float
+
+
+def place(motion: Motion, frame: FrameSize, *, length: int, on: int) -> Place:
+    """Where `window` is in frame `on`, for those who look at the picture without ffmpeg."""
+    square = _choose_square(frame, length)
+    reach = square // _REACH
+    forth, back = (reach - abs(now % (2 * reach) - reach) for now in (on, length - 1 - on))
+    way = 2 * min(length - 1, reach)
+    still, pan = way // 4 * 2, square - way
+    side, x, y = {
+        Motion.ZOOM_IN: (square - 2 * forth, forth, forth),
+        Motion.ZOOM_OUT: (square - 2 * back, back, back),
+        Motion.PAN_RIGHT: (pan, 2 * forth, still),
+        Motion.PAN_LEFT: (pan, 2 * back, still),
+        Motion.PAN_DOWN: (pan, still, 2 * forth),
+        Motion.PAN_UP: (pan, still, 2 * back),
+    }[motion]
+    return Place(side / square, x / square, y / square)
 
 
 def window(motion: Motion, frame: FrameSize, *, length: int, first: int = 0) -> Window:

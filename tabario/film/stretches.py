@@ -15,6 +15,9 @@ BLACK_SECONDS: Final = 0.1
 FROZEN_SECONDS: Final = 1.0
 """A picture that stands still for so long is a fault."""
 
+WATCHED: Final = 0.45
+"""The part of the picture's height that is watched, from the top: subtitles stand lower."""
+
 _WIDTH: Final = 270  # pixels; enough to tell stillness from motion
 _EDGES: Final = re.compile(r"lavfi\.(black|freezedetect\.freeze)_(start|end)=([\d.]+)")
 
@@ -47,11 +50,11 @@ class Scenery:
 def watching(report: str, *, frozen: float = FROZEN_SECONDS) -> str:
     """Filters that write black and frozen stretches to the file `report`, in the directory where ffmpeg runs.
 
-    They look at the upper part of the picture, small and grey: subtitles stand lower, and would lighten up a black
-    picture and keep a frozen one moving. `frozen` must be longer than the time between two frames that are seen.
+    They look at the upper part of the picture, small and grey: subtitles would lighten up a black picture and keep a
+    frozen one moving. `frozen` must be longer than the time between two frames that are seen.
     """
     return (
-        f"crop=iw:floor(ih*0.45):0:0,scale={_WIDTH}:-2:flags=neighbor,format=gray,"
+        f"crop=iw:floor(ih*{WATCHED}):0:0,scale={_WIDTH}:-2:flags=neighbor,format=gray,"
         f"blackdetect=d={BLACK_SECONDS}:picture_black_ratio_th=0.98:pixel_black_th=0.1,"
         f"freezedetect=n=-60dB:d={frozen},metadata=mode=print:file={report}"
     )

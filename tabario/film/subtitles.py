@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from itertools import accumulate, pairwise
 from math import inf
@@ -33,6 +34,7 @@ _NEVER_LAST: Final = re.compile(f"[{_OPENING}]")
 _NEVER_FIRST: Final = re.compile(rf"(?![{_OPENING}])[\Wぁぃぅぇぉっゃゅょァィゥェォッャュョー々]")
 
 _ASS_SYNTAX: Final = str.maketrans({"{": "(", "}": ")", "\\": "/"})
+_LIKE_BRACKETS: Final = str.maketrans({"<": "\u2039", ">": "\u203a"})
 _PICTOGRAMS: Final = re.compile(
     "[\U0001f000-\U0001faff\u2600-\u27bf\u2b00-\u2bff\ufe0e\ufe0f\u20e3\U000e0020-\U000e007f]+"
 )
@@ -146,20 +148,21 @@ def _belongs(word: Word, group: Sequence[Word], most: int) -> bool:
 
 
 def srt_text(words: Sequence[Word], *, film_seconds: float) -> str:
-    """The subtitles as a SubRip file. None stays longer than the film."""
-    return _cue_file(words, film_seconds).to_string("srt")
+    """The subtitles as a SubRip file. None stays longer than the film.
+
+    Players read tags in it, but no entities: there is no way to write an angle bracket other than by its like.
+    """
+    return _cue_file(words, film_seconds, lambda text: text.translate(_LIKE_BRACKETS)).to_string("srt")
 
 
 def vtt_text(words: Sequence[Word], *, film_seconds: float) -> str:
-    """The subtitles as a WebVTT file. None stays longer than the film."""
-    return _cue_file(words, film_seconds).to_string("vtt")
+    """The subtitles as a WebVTT file, which has tags and entities. None stays longer than the film."""
+    return _cue_file(words, film_seconds, partial(escape, quote=False)).to_string("vtt")
 
 
-def _cue_file(words: Sequence[Word], film_seconds: float) -> SSAFile:
-    """Angle brackets and ampersands would be markup in both formats."""
+def _cue_file(words: Sequence[Word], film_seconds: float, write: Callable[[str], str]) -> SSAFile:
     script = SSAFile()
     for cue in group_words(words):
-        text = escape(cue.text, quote=False)
         end = min(cue.end, film_seconds)
-        script.append(SSAEvent(start=round(cue.start * 1000), end=round(end * 1000), text=text))
+        script.append(SSAEvent(start=round(cue.start * 1000), end=round(end * 1000), text=write(cue.text)))
     return script

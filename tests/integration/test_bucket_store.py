@@ -16,6 +16,7 @@ from tabario.pruning import overdue, prune
 from tabario.settings import MediaSettings
 from tests.support.buckets import Bucket, bucket_running
 from tests.support.servers import free_port
+from tests.support.waiting import eventually
 
 FILM = run_key("ann", "job", "film.mp4")
 PART = content_key("picture", "ann", ".png", seed=1)
@@ -143,6 +144,52 @@ def test_beyond_the_quota_the_oldest_parts_go_first_then_the_oldest_films() -> N
 def test_what_a_running_job_may_need_stays_whatever_the_quota() -> None:
     fresh = [file(content_key("picture", "ann", ".png", seed=seed), days=0.5) for seed in range(5)]
     assert overdue(fresh, MediaSettings(quota_gib=1), now=NOW) == []
+
+
+def test_a_voiceovers_words_and_sound_go_together_and_the_words_first() -> None:
+    sound, words = (content_key("voiceover", "ann", suffix, script="Hello.") for suffix in (".wav", ".json"))
+    picture = file(content_key("picture", "ann", ".png", seed=1), days=2)
+    pair = [file(sound, days=3.1, gib=1), file(words, days=3, gib=0.1)]
+    assert overdue([picture, *pair], MediaSettings(quota_gib=1), now=NOW) == [pair[1], pair[0]]
+    half_adopted = [file(sound, days=9), file(words, days=0.5)]
+    assert overdue(half_adopted, MediaSettings(keep_parts_days=7, quota_gib=1), now=NOW) == []
+
+
+@pytest.mark.parametrize("where", ["bucket", "directory"])
+async def test_an_adopted_part_is_as_young_as_a_new_one_and_keeps_its_bytes(
+    bucket: Bucket, tmp_path: Path, where: str
+) -> None:
+    settings = bucket.settings() if where == "bucket" else in_a_directory(tmp_path)
+    store = open_store(settings)
+    assert not await store.adopt(PART)
+    await store.put_bytes(PART, b"12345")
+    before = await store.modified(PART)
+
+    async def is_younger() -> bool:
+        assert await store.adopt(PART)
+        return await store.modified(PART) > before
+
+    await eventually(is_younger, within=5, what="a bucket's clock, which counts seconds, has gone on")
+    assert await store.read_bytes(PART) == b"12345"
+    await store.remove(PART)
+
+
+class AdoptedMeanwhile(MediaStore):
+    """A store in which a job adopts a part just after it was listed."""
+
+    async def files(self) -> list[StoredFile]:
+        listed = await super().files()
+        await self.adopt(PART)
+        return listed
+
+
+async def test_a_part_that_is_adopted_while_the_store_is_pruned_stays(tmp_path: Path) -> None:
+    store, other = AdoptedMeanwhile(tmp_path), content_key("picture", "ann", ".png", seed=2)
+    for key in (PART, other):
+        await store.put_bytes(key, b"12345")
+        os.utime(tmp_path / key, (0, 0))
+    assert (await prune(store, MediaSettings())).files == 1
+    assert [file.key for file in await store.files()] == [PART]
 
 
 async def test_half_written_files_of_dead_writers_are_removed_after_a_day(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tabario.film.gate import Expectation, Report, examine_film
 from tabario.film.loudness import level_voice
 from tabario.film.merge import FilmOrder, merge_twice
 from tabario.film.motion import choose_motion
-from tabario.film.stills import Still, excuses_of
+from tabario.film.stills import Still
 from tabario.film.stretches import Fault, Scenery, Stretch, read_stretches, unexcused
 from tabario.scenes import Word
 from tabario.settings import Quality
@@ -56,7 +56,7 @@ async def film_of(directory: Path, frames: str, words: list[Word], *, shown: lis
         scenes=[Scenery(0, SECONDS, frozenset())],
         stretches=read_stretches(directory / STRETCHES, SECONDS),
         subtitles=directory / "words.ass",
-        highlight=SETTING.style.spoken,
+        setting=SETTING,
     )
     return (await examine_film(ffmpeg, directory / "film.part", expected)).report
 
@@ -93,7 +93,7 @@ async def test_a_film_without_burned_in_words_is_refused(tmp_path: Path) -> None
     moving = f"color=gray:s={FRAME.width}x{FRAME.height}:r=30:d=4,format=yuv420p"
     blank = [word.model_copy(update={"start": 9.0, "end": 9.5}) for word in WORDS]
     report = await film_of(tmp_path, moving, WORDS, shown=blank)
-    assert "the spoken word has 0 pixels" in report.problem
+    assert "of the 0 pixels of the spoken word are seen" in report.problem
 
 
 async def test_dark_and_plain_pictures_are_no_fault_of_the_film(tmp_path: Path) -> None:
@@ -102,13 +102,8 @@ async def test_dark_and_plain_pictures_are_no_fault_of_the_film(tmp_path: Path) 
     night.paste((250, 240, 180), (200, 700, 260, 760))
     night.save(stills[0].path)
     Image.new("RGB", FRAME, (190, 190, 200)).save(stills[1].path)
-    assert excuses_of(night) == {Fault.BLACK, Fault.FROZEN}
     facts = await make_film(tmp_path, stills=stills, duration=4.0)
     assert facts.frames == 120
-
-
-def test_a_busy_bright_picture_excuses_nothing() -> None:
-    assert excuses_of(Image.effect_noise((480, 854), 90)) == frozenset()
 
 
 @pytest.mark.parametrize(

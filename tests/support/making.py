@@ -12,7 +12,6 @@ from tabario.film.encoding import MotionChoice
 from tabario.film.fonts import Fonts
 from tabario.film.gate import Report
 from tabario.film.merge import FilmFacts, FilmOrder, merge_film
-from tabario.film.motion import choose_motion
 from tabario.film.stills import Still
 from tabario.formats import FrameSize
 from tabario.scenes import Word
@@ -58,7 +57,7 @@ async def make_film(directory: Path, **order: Unpack[Order]) -> FilmFacts:
             frame=frame,
             setting=order.get("setting", SETTING),
             music=order.get("music"),
-            motions=order.get("motions", choose_motion),
+            motions=order.get("motions"),
         ),
         work_dir=order.get("work_dir", directory / "work"),
         destination=directory / "film.mp4",

@@ -6,7 +6,7 @@ from types import CodeType
 
 import pytest
 
-from tabario.film.motion import Motion, Window, choose_motion, window
+from tabario.film.motion import Motion, Window, choose_motion, motions_from, place, window
 from tabario.formats import FrameSize
 
 FRAMES = [FrameSize(480, 854), FrameSize(720, 1280), FrameSize(1920, 1080)]
@@ -68,3 +68,22 @@ def test_two_scenes_in_a_row_move_differently() -> None:
     motions = [choose_motion(index) for index in range(60)]
     assert all(before is not after for before, after in pairwise(motions))
     assert set(motions) == set(Motion)
+
+
+@pytest.mark.parametrize("motion", Motion)
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_place_is_where_the_window_is(motion: Motion, frame: FrameSize, length: int) -> None:
+    view = window(motion, frame, length=length)
+    for on in range(length):
+        found = place(motion, frame, length=length, on=on)
+        assert tuple(value * view.square for value in found) == pytest.approx(seen(view, on))
+
+
+@pytest.mark.parametrize("index", range(9))
+@pytest.mark.parametrize("before", [None, *Motion])
+def test_every_motion_may_be_tried_and_that_of_the_scene_before_comes_last(index: int, before: Motion | None) -> None:
+    motions = motions_from(index, before)
+    assert sorted(motions, key=list(Motion).index) == list(Motion)
+    assert motions[0] is choose_motion(index) or before is choose_motion(index)
+    assert before in {None, motions[-1]}

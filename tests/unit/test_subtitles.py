@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from itertools import pairwise
 from pathlib import Path
 
@@ -134,7 +135,25 @@ def test_every_style_is_set_as_it_says(tmp_path: Path, name: str) -> None:
 def test_srt_and_vtt_carry_the_words_without_markup() -> None:
     words = speak_evenly(["<b>Tom", "&", "{i}Jerry"], 3.0)
     srt, vtt = srt_text(words, film_seconds=3.2), vtt_text(words, film_seconds=3.2)
-    assert srt.splitlines()[:3] == ["1", "00:00:00,000 --> 00:00:03,200", "&lt;b&gt;Tom &amp; (i)Jerry"]
+    assert srt.splitlines()[:3] == ["1", "00:00:00,000 --> 00:00:03,200", "\u2039b\u203aTom & (i)Jerry"]
     assert vtt.startswith("WEBVTT")
     assert "00:00:00.000 --> 00:00:03.200" in vtt
     assert "&lt;b&gt;Tom &amp; (i)Jerry" in vtt
+
+
+@given(st.lists(texts, min_size=1, max_size=4))
+def test_a_player_shows_the_words_of_both_files_as_they_are(spoken: list[str]) -> None:
+    words = speak_evenly([*spoken, "R&D", "wins", "AT&amp;T", "2<3"], 8.0)
+    shown = [cue.text for cue in group_words(words)]
+    srt, vtt = (text(words, film_seconds=9.0) for text in (srt_text, vtt_text))
+    assert shown_lines(srt) == [line.replace("<", "\u2039").replace(">", "\u203a") for line in shown]
+    assert [unescape(line) for line in shown_lines(vtt)] == shown
+    assert all(
+        "<" not in line and "&" not in line.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "")
+        for line in shown_lines(vtt)
+    )
+
+
+def shown_lines(file: str) -> list[str]:
+    """The text of each cue, one line each."""
+    return [block.split("\n", 2)[-1] for block in file.strip().split("\n\n") if "-->" in block]

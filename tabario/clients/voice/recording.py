@@ -24,17 +24,22 @@ _FASTEST: Final = 45.0  # letters per second; a hurried speaker says 20
 _SLOWEST: Final = 3.0  # letters per second; a solemn one says 8
 _SLACK_SECONDS: Final = 4.0  # a single word may be drawn out
 
+_BEYOND: Final = 1.0  # seconds that are decoded after the longest speech, so that one that goes on is found too long
+_DECODE_SECONDS: Final = 120.0  # an hour takes ten on a busy machine
+
 
 async def record(parts: Sequence[Path], *, text: str, ffmpeg: FFmpeg, destination: Path) -> Waveform:
     """Joins encoded audio files into one checked voiceover at `destination`: a WAV, 48 kHz, mono, 16 bits.
 
-    The files are in any format that ffmpeg decodes and lie in a directory that may be written to.
+    The files are in any format that ffmpeg decodes and lie in a directory that may be written to. No more of them is
+    decoded than can be the text.
     Raises VoiceFailed when they do not decode, are silent, or cannot be the text because of their length.
     """
     decoded = [part.with_name(f"{part.name}.wav") for part in parts]
+    left = plausible_seconds(text)[1] + _BEYOND
     for part, wav in zip(parts, decoded, strict=True):
         try:
-            await decode_audio(ffmpeg, part, wav)
+            left -= await decode_audio(ffmpeg, part, wav, longest=max(left, _BEYOND), timeout=_DECODE_SECONDS)
         except MergeFailed as error:
             raise VoiceFailed(
                 "The voice engine's answer could not be decoded as audio.", reason=error.reason
@@ -62,12 +67,17 @@ def _join(decoded: Sequence[Path]) -> Waveform:
     return Waveform(samples)
 
 
+def plausible_seconds(text: str) -> tuple[float, float]:
+    """What a hurried and a solemn speaker take for the text."""
+    letters = spoken_length(text)
+    return letters / _FASTEST, _SLACK_SECONDS + letters / _SLOWEST
+
+
 def check_speech(waveform: Waveform, text: str) -> None:
     """Raises VoiceFailed when the recording is silent, or much too short or too long to be the text."""
     if waveform.speech_level < _SILENT:
         raise VoiceFailed("The voice engine answered with silence.")
-    letters = spoken_length(text)
-    shortest, longest = letters / _FASTEST, _SLACK_SECONDS + letters / _SLOWEST
+    shortest, longest = plausible_seconds(text)
     if not shortest <= waveform.duration <= longest:
         fault = "short" if waveform.duration < shortest else "long"
         raise VoiceFailed(
