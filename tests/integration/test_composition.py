@@ -106,6 +106,19 @@ async def test_every_process_listens_on_its_own_address_and_on_the_ports_meant(c
         assert reachable == expected, service
 
 
+async def test_prefect_serves_its_page_from_where_its_container_may_write(composition: Composition) -> None:
+    directory = composition.services["prefect-server"]["environment"]["PREFECT_SERVER_UI_STATIC_DIRECTORY"]
+    copied = composition.path("prefect-server", directory)
+    address = f"http://{composition.address('prefect-server')}:4200"
+    async with httpx.AsyncClient(base_url=address, timeout=10, follow_redirects=True) as browser:
+        page = await browser.get("/", headers={"Accept": "text/html"})
+        settings = (await browser.get("/ui-settings")).raise_for_status().json()
+    assert page.status_code == 200, page.text
+    assert page.text in {path.read_text() for path in copied.rglob("index.html")}
+    assert settings["api_url"] == "http://127.0.0.1:4200/api"
+    assert settings["auth"] == "BASIC"
+
+
 async def test_nobody_is_served_without_a_secret(composition: Composition) -> None:
     async with httpx.AsyncClient(timeout=10) as client:
         prefect = f"http://{composition.address('prefect-server')}:4200/api"

@@ -17,7 +17,7 @@ from tabario.embedded.prefect import RETENTION
 from tabario.secret_files import expand
 from tabario.settings_source import variable_name
 from tabario.strength import weakness
-from tests.support.composition import COMPOSE_FILE, OURS, ROOT, entrypoint, overlaid, read_compose
+from tests.support.composition import COMPOSE_FILE, OURS, ROOT, entrypoint, image_environment, overlaid, read_compose
 
 SCHEMA: Final = ROOT / "tests" / "recordings" / "compose" / "compose_spec.json"
 S3_FILE, DOCKER_FILE, GPU_FILE = OVERLAYS = [ROOT / f"docker-compose.{name}.yml" for name in ("s3", "docker", "gpu")]
@@ -82,6 +82,19 @@ def test_our_containers_have_no_rights_and_nothing_to_write_to_but_what_is_named
             assert service["read_only"]
             assert service["cap_drop"] == ["ALL"]
     assert re.search(r"^USER 10001:10001$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+
+
+def test_what_prefect_writes_goes_where_the_container_lets_it(compose: dict[str, Any]) -> None:
+    """A server that cannot copy its UI only says so in its log, and stays healthy without one."""
+    for name in ("migrate", "prefect-server", "prefect-services", "worker"):
+        service = compose["services"][name]
+        volumes = [volume.rpartition(":")[2] for volume in service.get("volumes", ()) if not volume.endswith(":ro")]
+        writable = [*volumes, *service.get("tmpfs", ())]
+        environment = image_environment() | service["environment"]
+        written = [environment["PREFECT_HOME"]]
+        if name == "prefect-server":
+            written.append(environment["PREFECT_SERVER_UI_STATIC_DIRECTORY"])
+        assert all(any(Path(path).is_relative_to(place) for place in writable) for path in written), name
 
 
 def test_no_secret_stands_in_the_file(compose: dict[str, Any]) -> None:
