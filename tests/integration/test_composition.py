@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Final
 from uuid import uuid4
 
@@ -21,7 +23,14 @@ from tests.support.waiting import eventually
 NOT_HERE: Final = {"grafana"}
 """Grafana cannot be had here: its files are held to their schemas elsewhere."""
 
-ONE_OFF: Final = ("migrate", "deploy", "rules")
+ONE_OFF: Final = ("check", "migrate", "deploy", "rules")
+
+WEAK: Final = {
+    "prefect_auth": "tabario:changeme",
+    "link_key": "password" * 4,
+    "webhook_secret": f"whsec_{base64.b64encode(bytes(24)).decode()}",
+}
+"""Weak secrets that fit their form; of the others `changeme` is one."""
 
 pytestmark = [
     pytest.mark.skipif(find_postgresql() is None, reason="there is no PostgreSQL here: install postgresql"),
@@ -149,17 +158,40 @@ async def test_prometheus_sees_every_target_and_knows_its_alertmanager(compositi
     await eventually(all_is_up, within=90, what="Prometheus sees every target up")
 
 
-@pytest.mark.parametrize("secret", ["redis_password", "prefect_auth", "supabase_secret_key"])
+@pytest.mark.parametrize(
+    "secret", ["redis_password", "prefect_auth", "supabase_secret_key", "link_key", "webhook_secret"]
+)
 @pytest.mark.parametrize("service", ["front-door", "deploy"])
 async def test_an_empty_or_weak_secret_stops_the_start(composition: Composition, service: str, secret: str) -> None:
+    with replaced(composition, secret, ""):
+        assert secret.split("_", maxsplit=1)[0].upper() in refusal(composition, service)
+    if secret != GIVEN:
+        weak = WEAK.get(secret, "changeme")
+        with replaced(composition, secret, weak):
+            assert weak not in refusal(composition, service)
+
+
+async def test_every_secret_is_looked_at_before_anything_starts(composition: Composition) -> None:
+    for secret in composition.compose["secrets"]:
+        with replaced(composition, secret, ""):
+            assert f"secrets/{secret}" in refusal(composition, "check")
+        if secret != GIVEN:
+            weak = WEAK.get(secret, "changeme")
+            with replaced(composition, secret, weak):
+                said = refusal(composition, "check")
+            assert f"secrets/{secret}" in said
+            assert weak not in said
+    composition.run("check")
+
+
+@contextmanager
+def replaced(composition: Composition, secret: str, contents: str) -> Iterator[None]:
+    """A secret's file with other contents while the block runs."""
     path = composition.directory / "secrets" / secret
     before = path.read_text()
     try:
-        path.write_text("")
-        assert secret.split("_", maxsplit=1)[0].upper() in refusal(composition, service)
-        if secret != GIVEN:
-            path.write_text("tabario:changeme" if "auth" in secret else "changeme")
-            assert "changeme" not in refusal(composition, service)
+        path.write_text(contents)
+        yield
     finally:
         path.write_text(before)
 

@@ -135,7 +135,9 @@ class Composition:
     def paths(self, service: str) -> dict[str, Path]:
         """Every mount of a service: secrets, volumes, files of this project, and memory."""
         declared = self.services[service]
-        found = {f"/run/secrets/{name}": self.secret(name) for name in declared.get("secrets", ())}
+        found = {f"/run/secrets/{name}": self.secret(name, service) for name in declared.get("secrets", ())}
+        if found:
+            found["/run/secrets"] = self.directory / "run-secrets" / service
         for volume in declared.get("volumes", ()):
             source, _, target = volume.removesuffix(":ro").partition(":")
             if source.startswith("./"):
@@ -151,11 +153,11 @@ class Composition:
                 place.mkdir(parents=True)
         return found
 
-    def secret(self, name: str) -> Path:
-        """The file of a secret; only its hosts differ from the one that containers get."""
+    def secret(self, name: str, service: str) -> Path:
+        """The file of a secret for one service; only its hosts differ from the one that containers get."""
         source = self.directory / str(self.compose["secrets"][name]["file"])
-        here = self.directory / "run-secrets" / name
-        here.parent.mkdir(exist_ok=True)
+        here = self.directory / "run-secrets" / service / name
+        here.parent.mkdir(parents=True, exist_ok=True)
         here.write_text(self.moved(source.read_text()))
         return here
 

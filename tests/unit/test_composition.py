@@ -32,7 +32,7 @@ VARIABLES: Final = {
     "COMFYUI_MODELS_MOUNT": "/models",
     "VOICE_IMAGE": "voice:1.2.3",
 }
-ONE_OFF: Final = {"migrate", "deploy", "rules"}
+ONE_OFF: Final = {"check": "no", "migrate": "on-failure", "deploy": "on-failure", "rules": "on-failure"}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_every_image_is_of_one_exact_version(compose: dict[str, Any]) -> None:
 def test_every_service_is_watched_limited_and_started_again(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         if name in ONE_OFF:
-            assert service["restart"] == "on-failure"
+            assert service["restart"] == ONE_OFF[name]
         else:
             assert service["restart"] == "unless-stopped"
             assert "healthcheck" in service
@@ -104,6 +104,22 @@ def test_no_secret_stands_in_the_file(compose: dict[str, Any]) -> None:
             if secret.search(variable) and not variable.endswith("_ENABLED"):
                 assert re.fullmatch(r"\w+_?_FILE", variable), variable
                 assert value.removeprefix("/run/secrets/") in service["secrets"]
+
+
+@pytest.mark.parametrize("overlays", [(), (S3_FILE,), (DOCKER_FILE,), (GPU_FILE,)])
+def test_nothing_starts_with_a_secret_that_was_not_looked_at(compose: dict[str, Any], overlays: tuple[Path]) -> None:
+    for path in overlays:
+        compose = overlaid(compose, read_compose(VARIABLES, path))
+    services = compose["services"]
+
+    def waits(name: str) -> bool:
+        needed = services[name].get("depends_on", {})
+        return needed.get("check") == {"condition": "service_completed_successfully"} or any(map(waits, needed))
+
+    holders = {name for name, service in services.items() if "secrets" in service and name != "check"}
+    assert holders
+    assert [name for name in holders if not waits(name)] == []
+    assert set(services["check"]["secrets"]) == set(compose["secrets"])
 
 
 def test_prefect_forgets_runs_after_the_same_time_as_the_embedded_one(compose: dict[str, Any]) -> None:
