@@ -15,6 +15,7 @@ from tabario.strength import refuse, weakness, weakness_of_address, weakness_of_
 REDIS: Final = "redis_password"
 DOCKET: Final = "prefect_docket_url"
 GIVEN: Final = "supabase_secret_key"
+VOICE: Final = "voice_api_key"
 
 
 def _password() -> str:
@@ -29,6 +30,8 @@ MADE: Final[dict[str, Callable[[], str]]] = {
     "link_key": _password,
     "webhook_secret": lambda: f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}",
 }
+OPTIONAL: Final = frozenset({VOICE})
+"""May be empty: nothing reads it then, for TABARIO_VOICE_API_KEY_FILE names it when an operator says so."""
 
 JUDGED: Final[dict[str, Callable[[str], str | None]]] = {
     "postgres_password": weakness,
@@ -54,6 +57,11 @@ def make_secrets(directory: Path) -> Iterator[str]:
         yield _write(directory / name, make)
     password = (directory / REDIS).read_text(encoding="utf-8").strip()
     yield _write(directory / DOCKET, lambda: f"redis://:{password}@redis:6379/2")
+    if (voice := directory / VOICE).exists():
+        yield f"{VOICE}: kept"
+    else:
+        voice.touch(mode=0o644)
+        yield f"{VOICE}: empty; put the key of the HTTP voice service into this file if it asks for one"
     if not (directory / GIVEN).exists():
         yield f"{GIVEN}: missing; put the secret key of your Supabase project into this file"
 
@@ -70,9 +78,9 @@ def check_secrets(directory: Path) -> None:
 
 def _fault(directory: Path, name: str) -> str | None:
     secret = _read(directory / name)
-    if not secret:
-        given = "put the key of your project into it" if name == GIVEN else "remove it and run `tabario secrets`"
-        return f"it is missing, empty or no text; {given}"
+    if not secret and name not in OPTIONAL:
+        mend = "remove it and run `tabario secrets`" if name in {*MADE, DOCKET} else "put the key into it"
+        return f"it is missing, empty or no text; {mend}"
     if name == DOCKET and urlsplit(secret).password != _read(directory / REDIS):
         return f"it holds another password than {REDIS}; remove it and run `tabario secrets`"
     return JUDGED[name](secret) if name in JUDGED else None

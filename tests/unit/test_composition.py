@@ -9,13 +9,15 @@ from typing import Any, Final
 
 import pytest
 from jsonschema import Draft201909Validator
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from tabario import settings
 from tabario.cli.secret_files import make_secrets
 from tabario.embedded.prefect import RETENTION
 from tabario.secret_files import expand
-from tabario.settings_source import variable_name
+from tabario.settings import MediaSettings, VoiceSettings
+from tabario.settings_source import read_group, variable_name
 from tabario.strength import weakness
 from tests.support.composition import COMPOSE_FILE, OURS, ROOT, entrypoint, image_environment, overlaid, read_compose
 
@@ -31,6 +33,7 @@ VARIABLES: Final = {
     "COMFYUI_MODELS": "/srv/models",
     "COMFYUI_MODELS_MOUNT": "/models",
     "VOICE_IMAGE": "voice:1.2.3",
+    "VOICE_API_KEY_FILE": "/run/secrets/voice_api_key",
 }
 ONE_OFF: Final = {"check": "no", "migrate": "on-failure", "deploy": "on-failure", "rules": "on-failure"}
 
@@ -154,6 +157,53 @@ def test_the_example_of_the_variables_names_each_of_them() -> None:
     assert named == set(re.findall(r"(?<!\$)\$\{(\w+)", files))
 
 
+@pytest.mark.parametrize("service", ["deploy", "worker", "front-door"])
+def test_voice_and_music_are_what_the_operator_sets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, service: str
+) -> None:
+    given = {
+        "VOICE_ENGINE": "openai",
+        "VOICE_URL": "https://voice.example",
+        "VOICE_MODEL": "tts-1-hd",
+        "VOICE_NAME": "nova",
+        "VOICE_FALLBACKS": "espeak",
+        "VOICE_API_KEY_FILE": "/run/secrets/voice_api_key",
+        "MUSIC_DIRECTORY": "/srv/music",
+    }
+    declared = read_compose(VARIABLES | given)["services"][service]
+    assert "voice_api_key" in declared["secrets"]
+    (tmp_path / "key").write_text("sk-of-the-service")
+    for variable, value in declared["environment"].items():
+        if variable.startswith(("TABARIO_VOICE_", "TABARIO_MEDIA_")):
+            monkeypatch.setenv(variable, value.replace("/run/secrets/voice_api_key", str(tmp_path / "key")))
+    voice = read_group(VoiceSettings)
+    assert (voice.engine, voice.url) == ("openai", "https://voice.example")
+    assert (voice.model, voice.voice, voice.fallbacks) == ("tts-1-hd", "nova", ("espeak",))
+    assert voice.api_key == SecretStr("sk-of-the-service")
+    music = read_group(MediaSettings).music
+    assert service == "deploy" or f"/srv/music:{music}:ro" in declared["volumes"]
+
+
+def test_without_an_operators_word_the_embedded_voice_speaks_and_asks_for_no_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    declared = read_compose({**VARIABLES, "VOICE_API_KEY_FILE": ""})["services"]["worker"]
+    voice = {name: value for name, value in declared["environment"].items() if name.startswith("TABARIO_VOICE_")}
+    for variable, value in expand(voice).items():
+        monkeypatch.setenv(variable, value)
+    assert "TABARIO_VOICE_API_KEY_FILE" in voice
+    assert read_group(VoiceSettings) == VoiceSettings()
+
+
+@pytest.mark.parametrize("variables", [VARIABLES, VARIABLES | {"MUSIC_DIRECTORY": "/srv/music"}])
+def test_jobs_in_containers_have_the_music_that_the_front_door_offers(variables: dict[str, str]) -> None:
+    compose = overlaid(read_compose(variables), read_compose(variables, DOCKER_FILE))
+    [offered] = compose["services"]["front-door"]["volumes"][-1:]
+    source, _, target = offered.partition(":")
+    found = compose["services"]["deploy"]["environment"]["TABARIO_POOL_VOLUMES"].split(",")
+    assert f"{(compose['volumes'].get(source) or {}).get('name', source)}:{target}" in found
+
+
 @pytest.mark.parametrize("path", OVERLAYS)
 def test_no_overlay_opens_a_port(path: Path) -> None:
     assert not any("ports" in service for service in read_compose(VARIABLES, path)["services"].values())
@@ -200,12 +250,13 @@ def test_secrets_are_made_once_strong_and_as_the_file_names_them(compose: dict[s
     made = {path.name: path.read_text().strip() for path in directory.iterdir()}
     assert "supabase_secret_key: missing" in lines[-1]
     assert {*made, "supabase_secret_key"} == set(compose["secrets"])
+    assert made.pop("voice_api_key") == ""
     assert [weakness(secret) for secret in made.values()] == [None] * len(made)
     assert made["redis_password"] in made["prefect_docket_url"]
     assert directory.stat().st_mode & 0o077 == 0
 
     assert all(line.endswith((": kept", "file")) for line in make_secrets(directory))
-    assert {path.name: path.read_text().strip() for path in directory.iterdir()} == made
+    assert {path.name: path.read_text().strip() for path in directory.iterdir()} == {**made, "voice_api_key": ""}
 
 
 def test_every_secret_file_of_ours_reaches_programs_that_read_none(compose: dict[str, Any], tmp_path: Path) -> None:
