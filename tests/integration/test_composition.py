@@ -87,7 +87,7 @@ async def test_a_job_becomes_a_film(composition: Composition, issuer: Issuer) ->
 
 
 async def test_the_doctor_finds_no_fault_but_that_the_project_is_made_up(composition: Composition) -> None:
-    findings = json.loads(composition.execute("deploy", "tabario", "doctor", "--json").stdout)
+    findings = json.loads(composition.execute("worker", "tabario", "doctor", "--json").stdout)
     verdicts = {finding["check"]: finding["verdict"] for finding in findings}
     assert {check for check, verdict in verdicts.items() if verdict == "fail"} <= {"supabase"}, findings
     for check in ("prefect-auth", "prefect-leases", "redis-password", "redis-persistence", "deployment", "workers"):

@@ -109,6 +109,18 @@ def test_no_secret_stands_in_the_file(compose: dict[str, Any]) -> None:
                 assert value.removeprefix("/run/secrets/") in service["secrets"]
 
 
+def test_the_doctor_is_run_where_films_are_made_and_not_in_memory(compose: dict[str, Any]) -> None:
+    """Elsewhere /tmp is a small piece of memory, and the doctor would find too little space for ever."""
+    manual = COMPOSE_FILE.read_text() + (ROOT / "docs" / "operators.md").read_text()
+    services = re.findall(r"docker compose (?:run|exec) (?:--\S+ )*(\S+) tabario doctor", manual)
+    assert len(services) == 2
+    for name in services:
+        service = compose["services"][name]
+        assert "/tmp" in service["volumes"]  # noqa: S108 - the place in the container
+        assert "tmpfs" not in service
+        assert {"media", "worker-metrics"} <= {volume.partition(":")[0] for volume in service["volumes"]}
+
+
 @pytest.mark.parametrize("overlays", [(), (S3_FILE,), (DOCKER_FILE,), (GPU_FILE,)])
 def test_nothing_starts_with_a_secret_that_was_not_looked_at(compose: dict[str, Any], overlays: tuple[Path]) -> None:
     for path in overlays:
