@@ -28,6 +28,7 @@ MADE: Final[dict[str, Callable[[], str]]] = {
     "prefect_auth": lambda: f"tabario:{_password()}",
     "grafana_password": _password,
     "link_key": _password,
+    "metrics_token": _password,
     "webhook_secret": lambda: f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}",
 }
 OPTIONAL: Final = frozenset({VOICE})
@@ -40,6 +41,7 @@ JUDGED: Final[dict[str, Callable[[str], str | None]]] = {
     DOCKET: weakness_of_address,
     "grafana_password": weakness,
     "link_key": weakness,
+    "metrics_token": weakness,
     "webhook_secret": weakness_of_webhook_secret,
     "media_secret_key": weakness,
 }

@@ -102,6 +102,7 @@ class Settings(BaseModel):
             "TABARIO_REDIS_PASSWORD, or the password in TABARIO_REDIS_URL": judge(self.redis.url, weakness_of_address),
             "PREFECT_API_AUTH_STRING, user:password": judge(auth_string, weakness_of_credentials),
             "TABARIO_API_LINK_KEY": judge(self.api.link_key),
+            "TABARIO_METRICS_TOKEN": judge(self.metrics.token),
             "TABARIO_WEBHOOK_SECRET": judge(self.webhook.secret, weakness_of_webhook_secret),
             "SUPABASE_JWT_SECRET": judge(self.auth.supabase_jwt_secret, partial(weakness, mend=NEW_PROJECT_KEY)),
             # A provider's own key passes; that of a store of one's own is chosen by somebody.

@@ -134,6 +134,7 @@ async def test_nobody_is_served_without_a_secret(composition: Composition) -> No
         assert (await client.post(f"{prefect}/flow_runs/filter", json={})).status_code == 401
         door = f"http://{composition.address('front-door')}:8000"
         assert (await client.get(f"{door}/orchestrate/runs")).status_code == 401
+        assert (await client.get(f"{door}/metrics")).status_code == 401
 
 
 async def test_the_exporter_sees_the_system(composition: Composition) -> None:

@@ -30,6 +30,7 @@ from tests.support.waiting import wait_until
 ROOT: Final = Path(__file__).parents[2]
 COMPOSE_FILE: Final = ROOT / "docker-compose.yml"
 OURS: Final = "tabario-flows:"
+ELSEWHERE: Final = {"TABARIO_SCRAPE_CREDENTIALS": "prometheus"}  # variables that hold a path in another's container
 REPLACED: Final = {"command", "entrypoint"}  # lists that an overlay does not add to
 _VARIABLE: Final = re.compile(r"\$\$|\$\{(\w+)(?:(:[-?])([^}]*))?\}")
 
@@ -172,7 +173,7 @@ class Composition:
         """What a service's processes see: what the file and the Dockerfile say, and how to run here."""
         declared = self.services[service]
         given = {**(image_environment() if self.is_ours(service) else {}), **declared.get("environment", {})}
-        here = {name: self._here(service, str(value)) for name, value in given.items()}
+        here = {name: self._here(ELSEWHERE.get(name, service), str(value)) for name, value in given.items()}
         hosts = {name: self.address(value) for name, value in here.items() if value in self.services and "HOST" in name}
         here["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         memory = self.paths(service).get("/tmp", self.directory)  # noqa: S108 - the name in the container

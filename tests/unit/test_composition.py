@@ -101,7 +101,7 @@ def test_what_prefect_writes_goes_where_the_container_lets_it(compose: dict[str,
 
 
 def test_no_secret_stands_in_the_file(compose: dict[str, Any]) -> None:
-    secret = re.compile(r"PASSWORD|SECRET|AUTH|KEY|DOCKET_URL")
+    secret = re.compile(r"PASSWORD|SECRET|AUTH|KEY|TOKEN|DOCKET_URL")
     for service in (*compose["services"].values(), *read_compose(VARIABLES, S3_FILE)["services"].values()):
         for variable, value in service.get("environment", {}).items():
             if secret.search(variable) and not variable.endswith("_ENABLED"):

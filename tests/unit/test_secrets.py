@@ -99,6 +99,7 @@ PRODUCTION = {
     "PREFECT_API_AUTH_STRING": f"admin:{STRONG}",
     "TABARIO_COMFYUI_URL": "http://127.0.0.1:8188",
     "TABARIO_API_LINK_KEY": STRONG * 2,
+    "TABARIO_METRICS_TOKEN": STRONG,
     "TABARIO_WEBHOOK_SECRET": STRONG_WEBHOOK,
     "SUPABASE_URL": "https://project.supabase.co",
     "SUPABASE_JWT_SECRET": STRONG * 2,
@@ -132,6 +133,7 @@ def test_good_secrets_pass() -> None:
         ("PREFECT_API_AUTH_STRING", "no-colon-in-this-one", "PREFECT_API_AUTH_STRING"),
         ("TABARIO_API_LINK_KEY", "password" * 4, "TABARIO_API_LINK_KEY"),
         ("TABARIO_API_LINK_KEY", "ab" * 16, "TABARIO_API_LINK_KEY"),
+        ("TABARIO_METRICS_TOKEN", "prometheus", "TABARIO_METRICS_TOKEN"),
         ("TABARIO_WEBHOOK_SECRET", f"whsec_{base64.b64encode(bytes(24)).decode()}", "TABARIO_WEBHOOK_SECRET"),
         (
             "TABARIO_WEBHOOK_SECRET",
@@ -212,6 +214,7 @@ def test_a_secret_of_the_compose_file_that_is_missing_or_empty_is_named(
         ("prefect_docket_url", f"redis://:{STRONG}@redis:6379/2"),
         ("grafana_password", "admin"),
         ("link_key", "password" * 4),
+        ("metrics_token", "prometheus"),
         ("webhook_secret", f"whsec_{base64.b64encode(bytes(24)).decode()}"),
         ("webhook_secret", "hunter2hunter2hunter2"),
         ("media_secret_key", "minioadmin"),
