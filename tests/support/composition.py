@@ -138,7 +138,7 @@ class Composition:
         declared = self.services[service]
         found = {f"/run/secrets/{name}": self.secret(name, service) for name in declared.get("secrets", ())}
         if found:
-            found["/run/secrets"] = self.directory / "run-secrets" / service
+            found["/run/secrets"] = self.directory / "run" / service / "secrets"
         for volume in declared.get("volumes", ()):
             source, _, target = volume.removesuffix(":ro").partition(":")
             if source.startswith("./"):
@@ -157,7 +157,7 @@ class Composition:
     def secret(self, name: str, service: str) -> Path:
         """The file of a secret for one service; only its hosts differ from the one that containers get."""
         source = self.directory / str(self.compose["secrets"][name]["file"])
-        here = self.directory / "run-secrets" / service / name
+        here = self.directory / "run" / service / "secrets" / name
         here.parent.mkdir(parents=True, exist_ok=True)
         here.write_text(self.moved(source.read_text()))
         return here
