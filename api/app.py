@@ -20,6 +20,7 @@ from api.lifespan import lifespan, open_services
 from api.openapi import AUTHENTICATED, DESCRIPTION, TAGS, describe, problems
 from api.rate_limit import RateLimit
 from api.routes import companions, events, links, operation, regenerate, runs, slots, start, video
+from api.scraping import PATH, for_prometheus
 from api.services import OpenServices
 from monitoring.exporter import Exporter, create_exporter
 from tabario.errors import ConfigurationError, SlotsFull
@@ -51,7 +52,8 @@ def create_app(settings: Settings, *, services: OpenServices = open_services) ->
     app.include_router(links.open_router, tags=["links"])
     app.include_router(operation.router, tags=["operation"])
     if exporter is not None:
-        app.router.routes.append(Route("/metrics", exporter.app, methods=["GET"], include_in_schema=False))
+        metrics = for_prometheus(exporter.app, settings)
+        app.router.routes.append(Route(PATH, metrics, methods=["GET"], include_in_schema=False))
     add_error_handlers(app)
     app.add_exception_handler(SlotsFull, slots.answer_slots_full)
     _add_middleware(app, settings, verifier)

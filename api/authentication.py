@@ -19,6 +19,7 @@ from tabario.tokens.claims import Identity
 from tabario.tokens.header import MAX_TOKEN_BYTES
 from tabario.tokens.verifier import TokenVerifier
 
+# `/metrics` asks for a token of its own: see `api.scraping`.
 OPEN_PATHS: Final = frozenset({"/health", "/ready", "/metrics", "/openapi.json", PAGE, SCRIPT, STYLE, ICON})
 SIGNED_PREFIX: Final = "/orchestrate/films/"  # the rest of such a path proves itself
 
@@ -54,7 +55,7 @@ class Authentication:
     async def _authenticate(self, scope: Scope) -> Identity | Response:
         values = [value for name, value in scope["headers"] if name == b"authorization"]
         try:
-            return await self._verifier.verify(_bearer_token(values))
+            return await self._verifier.verify(bearer_token(values))
         except Unauthenticated as error:
             log.info("Refused a request to %s: %s", scope["path"], error)
             return unauthenticated(scope["path"], has_token=bool(values))
@@ -66,8 +67,11 @@ def _is_open(path: str) -> bool:
     return path in OPEN_PATHS or path.startswith(SIGNED_PREFIX)
 
 
-def _bearer_token(values: list[bytes]) -> str:
-    """The token of the one Authorization header. Two headers are refused: parts could disagree on which one counts."""
+def bearer_token(values: list[bytes]) -> str:
+    """The token of the one Authorization header. Two headers are refused: parts could disagree on which one counts.
+
+    Raises Unauthenticated.
+    """
     if len(values) != 1:
         raise Unauthenticated(f"There are {len(values)} Authorization headers.")
     scheme, _, token = values[0].partition(b" ")

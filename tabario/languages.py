@@ -98,6 +98,9 @@ _OTHER_LETTERS: Final[dict[str, frozenset[str]]] = {
 }
 """ISO 15924 codes of the letters that a language is written in. Latin ones are read in every language."""
 
+SCRIPTS: Final = frozenset({_LATIN}.union(*_OTHER_LETTERS.values()))
+"""The codes of all of them."""
+
 
 def strange_letters(text: str, language: str) -> str | None:
     """The name of the letters that most of a text is in, if they are none of the language's.

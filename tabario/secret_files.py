@@ -15,7 +15,7 @@ from tabario.errors import ConfigurationError
 SUFFIX: Final = "_FILE"
 MAX_BYTES: Final = 16 * 1024
 
-_SECRET: Final = re.compile(r"(?:TABARIO|PREFECT|SUPABASE)_\w*(?:PASSWORD|SECRET|KEY|AUTH_STRING|URL)_FILE")
+_SECRET: Final = re.compile(r"(?:TABARIO|PREFECT|SUPABASE)_\w*(?:PASSWORD|SECRET|KEY|AUTH_STRING|TOKEN|URL)_FILE")
 
 
 def secret_of(variable: str, environment: Mapping[str, str]) -> str | None:

@@ -1,12 +1,13 @@
 """Where Prometheus reads, and to whom it tells its alerts.
 
 Exactly one target shows everything: a second one would double every sum. With `METRICS_SCOPE=all` that is the front
-door; with `process` it is the exporter, and each front door shows its own process only.
+door; with `process` it is the exporter, and each front door shows its own process only. A front door wants a token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from monitoring.rules.pace import Pace
@@ -39,9 +40,11 @@ def grafana_document(settings: ScrapeSettings) -> dict[str, Any]:
 
 def _scrape_configs(settings: ScrapeSettings, scope: MetricsScope) -> list[dict[str, Any]]:
     if scope is MetricsScope.ALL:
-        return [_scrape_config(WHOLE_JOB, settings.front_doors[:1])]
-    return [_scrape_config(WHOLE_JOB, [settings.exporter]), _scrape_config(PROCESS_JOB, settings.front_doors)]
+        return [_scrape_config(WHOLE_JOB, settings.front_doors[:1], settings.credentials)]
+    doors = _scrape_config(PROCESS_JOB, settings.front_doors, settings.credentials)
+    return [_scrape_config(WHOLE_JOB, [settings.exporter]), doors]
 
 
-def _scrape_config(job: str, targets: Sequence[str]) -> dict[str, Any]:
-    return {"job_name": job, "static_configs": [{"targets": list(targets)}]}
+def _scrape_config(job: str, targets: Sequence[str], credentials: Path | None = None) -> dict[str, Any]:
+    token = {"authorization": {"type": "Bearer", "credentials_file": str(credentials)}} if credentials else {}
+    return {"job_name": job, **token, "static_configs": [{"targets": list(targets)}]}

@@ -169,10 +169,17 @@ def prune(
 @app.command(name="secrets")
 def make_secrets(
     directory: Annotated[Path, typer.Argument(help="Where docker-compose.yml looks for them.")] = Path("secrets"),
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Make none; fail when one is missing or weak.")] = False,
 ) -> None:
     """Make the secrets that docker-compose.yml needs; those that are there stay."""
+    from tabario.cli.secret_files import check_secrets
     from tabario.cli.secret_files import make_secrets as make
 
+    if check:
+        check_secrets(directory)
+        _console.print("Every secret is there, and hard to guess.")
+        return
     for line in make(directory):
         _console.print(line)
 

@@ -7,9 +7,11 @@ A missing or contradictory setting raises ConfigurationError with a sentence tha
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings
 
 from tabario.errors import ConfigurationError
@@ -21,7 +23,7 @@ from tabario.settings.studio import ComfyUISettings, MediaSettings, Quality, Voi
 from tabario.settings.users import AuthSettings, SlotSettings
 from tabario.settings.work_pool import WorkPoolSettings, WorkPoolType
 from tabario.settings_source import read_group
-from tabario.strength import refuse_weak_secrets
+from tabario.strength import refuse, weakness, weakness_of_address, weakness_of_credentials, weakness_of_webhook_secret
 
 __all__ = [
     "AlertSettings",
@@ -47,6 +49,9 @@ __all__ = [
     "WorkPoolSettings",
     "WorkPoolType",
 ]
+
+NEW_PROJECT_KEY: Final = "make a new one in the project's settings, or unset it when the project has signing keys"
+NEW_BUCKET_KEY: Final = "have the store make the bucket's user a new key"
 
 
 class Settings(BaseModel):
@@ -83,5 +88,23 @@ class Settings(BaseModel):
             raise ConfigurationError("\n".join(problems))
         settings = cls.model_validate(groups)
         if settings.core.environment is Environment.PRODUCTION:
-            refuse_weak_secrets(settings.redis.url, settings.prefect.auth_string)
+            refuse(settings.weaknesses())
         return settings
+
+    def weaknesses(self) -> dict[str, str | None]:
+        """What is wrong with each secret, by what sets it. Redis and Prefect need one; the others may be unset."""
+
+        def judge(secret: SecretStr | None, by: Callable[[str], str | None] = weakness) -> str | None:
+            return by(secret.get_secret_value()) if secret is not None else None
+
+        auth_string = self.prefect.auth_string or SecretStr("")
+        return {
+            "TABARIO_REDIS_PASSWORD, or the password in TABARIO_REDIS_URL": judge(self.redis.url, weakness_of_address),
+            "PREFECT_API_AUTH_STRING, user:password": judge(auth_string, weakness_of_credentials),
+            "TABARIO_API_LINK_KEY": judge(self.api.link_key),
+            "TABARIO_METRICS_TOKEN": judge(self.metrics.token),
+            "TABARIO_WEBHOOK_SECRET": judge(self.webhook.secret, weakness_of_webhook_secret),
+            "SUPABASE_JWT_SECRET": judge(self.auth.supabase_jwt_secret, partial(weakness, mend=NEW_PROJECT_KEY)),
+            # A provider's own key passes; that of a store of one's own is chosen by somebody.
+            "TABARIO_MEDIA_SECRET_KEY": judge(self.media.secret_key, partial(weakness, mend=NEW_BUCKET_KEY)),
+        }

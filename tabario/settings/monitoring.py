@@ -31,6 +31,11 @@ class MetricsSettings(Group):
         validation_alias="METRICS_SCOPE",
         description="what the front door's /metrics shows: all, or process when there are replicas",
     )
+    token: SecretStr | None = Field(
+        default=None,
+        validation_alias="TABARIO_METRICS_TOKEN",
+        description="bearer token of the front door's /metrics; when absent they are closed, but for development",
+    )
     exporter_host: str = Field(
         default="127.0.0.1", validation_alias="TABARIO_EXPORTER_HOST", description="address the exporter listens on"
     )
@@ -83,6 +88,9 @@ class ScrapeSettings(Group):
         default=("127.0.0.1:8000",), min_length=1, description="the front doors, separated by commas"
     )
     exporter: str = Field(default="127.0.0.1:9108", description="the exporter; read only when METRICS_SCOPE is process")
+    credentials: Path | None = Field(
+        default=None, description="file in which Prometheus finds TABARIO_METRICS_TOKEN, by its path there"
+    )
     alertmanager: str = Field(default="127.0.0.1:9093", description="Alertmanager, for Prometheus")
     prometheus: str = Field(default="127.0.0.1:9090", description="Prometheus, for Grafana")
 

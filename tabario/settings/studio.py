@@ -60,7 +60,9 @@ class VoiceSettings(Group):
     fallbacks: Annotated[tuple[VoiceEngineName, ...], NoDecode] = Field(
         default=(), description="engines that speak when that one cannot, in order, separated by commas"
     )
-    url: str | None = Field(default=None, description="address of the HTTP voice service, for openai and clone")
+    url: str | None = Field(
+        default=None, description="address of the HTTP voice service, for openai (with or without /v1) and clone"
+    )
     api_key: SecretStr | None = Field(default=None, description="bearer key of the HTTP voice service")
     model: str = Field(default="tts-1", description="model name, for openai")
     voice: str = Field(default="alloy", description="default voice, for openai")

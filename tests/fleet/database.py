@@ -54,7 +54,7 @@ class Database:
     async def _read(self, query: str) -> list[list[str]]:
         programs = find_postgresql()
         assert programs is not None
-        password = self.composition.secret("postgres_password").read_text().strip()
+        password = self.composition.secret("postgres_password", "postgres").read_text().strip()
         process = await asyncio.create_subprocess_exec(
             programs / "psql",
             *("-h", self.composition.address("postgres"), "-U", "prefect", "-d", "prefect", "-AtF", "\t", "-c", query),

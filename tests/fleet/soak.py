@@ -157,7 +157,7 @@ def _cpu_seconds(composition: Composition) -> dict[str, float]:
 
 
 async def _redis_commands(composition: Composition) -> int:
-    password = composition.secret("redis_password").read_text().strip()
+    password = composition.secret("redis_password", "redis").read_text().strip()
     async with Redis(host=composition.address("redis"), password=password) as redis:
         return int((await redis.info("stats"))["total_commands_processed"])
 

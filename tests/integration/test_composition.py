@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Final
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from tabario.cli.secret_files import GIVEN, make_secrets
+from tabario.cli.secret_files import GIVEN, OPTIONAL, make_secrets
 from tabario.tiers import Tier
 from tests.support.composition import Composition, read_compose
 from tests.support.issuer import Issuer, issuer_running
@@ -21,7 +24,14 @@ from tests.support.waiting import eventually
 NOT_HERE: Final = {"grafana"}
 """Grafana cannot be had here: its files are held to their schemas elsewhere."""
 
-ONE_OFF: Final = ("migrate", "deploy", "rules")
+ONE_OFF: Final = ("check", "migrate", "deploy", "rules")
+
+WEAK: Final = {
+    "prefect_auth": "tabario:changeme",
+    "link_key": "password" * 4,
+    "webhook_secret": f"whsec_{base64.b64encode(bytes(24)).decode()}",
+}
+"""Weak secrets that fit their form; of the others `changeme` is one."""
 
 pytestmark = [
     pytest.mark.skipif(find_postgresql() is None, reason="there is no PostgreSQL here: install postgresql"),
@@ -78,7 +88,7 @@ async def test_a_job_becomes_a_film(composition: Composition, issuer: Issuer) ->
 
 
 async def test_the_doctor_finds_no_fault_but_that_the_project_is_made_up(composition: Composition) -> None:
-    findings = json.loads(composition.execute("deploy", "tabario", "doctor", "--json").stdout)
+    findings = json.loads(composition.execute("worker", "tabario", "doctor", "--json").stdout)
     verdicts = {finding["check"]: finding["verdict"] for finding in findings}
     assert {check for check, verdict in verdicts.items() if verdict == "fail"} <= {"supabase"}, findings
     for check in ("prefect-auth", "prefect-leases", "redis-password", "redis-persistence", "deployment", "workers"):
@@ -106,12 +116,26 @@ async def test_every_process_listens_on_its_own_address_and_on_the_ports_meant(c
         assert reachable == expected, service
 
 
+async def test_prefect_serves_its_page_from_where_its_container_may_write(composition: Composition) -> None:
+    directory = composition.services["prefect-server"]["environment"]["PREFECT_SERVER_UI_STATIC_DIRECTORY"]
+    copied = composition.path("prefect-server", directory)
+    address = f"http://{composition.address('prefect-server')}:4200"
+    async with httpx.AsyncClient(base_url=address, timeout=10, follow_redirects=True) as browser:
+        page = await browser.get("/", headers={"Accept": "text/html"})
+        settings = (await browser.get("/ui-settings")).raise_for_status().json()
+    assert page.status_code == 200, page.text
+    assert page.text in {path.read_text() for path in copied.rglob("index.html")}
+    assert settings["api_url"] == "http://127.0.0.1:4200/api"
+    assert settings["auth"] == "BASIC"
+
+
 async def test_nobody_is_served_without_a_secret(composition: Composition) -> None:
     async with httpx.AsyncClient(timeout=10) as client:
         prefect = f"http://{composition.address('prefect-server')}:4200/api"
         assert (await client.post(f"{prefect}/flow_runs/filter", json={})).status_code == 401
         door = f"http://{composition.address('front-door')}:8000"
         assert (await client.get(f"{door}/orchestrate/runs")).status_code == 401
+        assert (await client.get(f"{door}/metrics")).status_code == 401
 
 
 async def test_the_exporter_sees_the_system(composition: Composition) -> None:
@@ -136,17 +160,41 @@ async def test_prometheus_sees_every_target_and_knows_its_alertmanager(compositi
     await eventually(all_is_up, within=90, what="Prometheus sees every target up")
 
 
-@pytest.mark.parametrize("secret", ["redis_password", "prefect_auth", "supabase_secret_key"])
+@pytest.mark.parametrize(
+    "secret", ["redis_password", "prefect_auth", "supabase_secret_key", "link_key", "webhook_secret"]
+)
 @pytest.mark.parametrize("service", ["front-door", "deploy"])
 async def test_an_empty_or_weak_secret_stops_the_start(composition: Composition, service: str, secret: str) -> None:
+    with replaced(composition, secret, ""):
+        assert secret.split("_", maxsplit=1)[0].upper() in refusal(composition, service)
+    if secret != GIVEN:
+        weak = WEAK.get(secret, "changeme")
+        with replaced(composition, secret, weak):
+            assert weak not in refusal(composition, service)
+
+
+async def test_every_secret_is_looked_at_before_anything_starts(composition: Composition) -> None:
+    composition.run("check")
+    needed = composition.compose["secrets"].keys() - OPTIONAL
+    weak = {secret: WEAK.get(secret, "changeme") for secret in needed - {GIVEN}}
+    for contents in (dict.fromkeys(needed, ""), weak):
+        with ExitStack() as stack:
+            for secret, text in contents.items():
+                stack.enter_context(replaced(composition, secret, text))
+            said = refusal(composition, "check")
+        assert set(re.findall(r"Set secrets/(\w+):", said)) == contents.keys()
+        assert not [text for text in contents.values() if text and text in said]
+    composition.run("check")
+
+
+@contextmanager
+def replaced(composition: Composition, secret: str, contents: str) -> Iterator[None]:
+    """A secret's file with other contents while the block runs."""
     path = composition.directory / "secrets" / secret
     before = path.read_text()
     try:
-        path.write_text("")
-        assert secret.split("_", maxsplit=1)[0].upper() in refusal(composition, service)
-        if secret != GIVEN:
-            path.write_text("tabario:changeme" if "auth" in secret else "changeme")
-            assert "changeme" not in refusal(composition, service)
+        path.write_text(contents)
+        yield
     finally:
         path.write_text(before)
 

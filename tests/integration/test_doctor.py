@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -23,7 +22,6 @@ from tabario.doctor.clocks import judge_clock
 from tabario.doctor.comfyui import check_comfyui
 from tabario.doctor.disk import check_disk, check_store, judge_space
 from tabario.doctor.examination import examine
-from tabario.doctor.film import check_ffmpeg, check_fonts, check_voice
 from tabario.doctor.findings import Finding, Verdict, ok
 from tabario.doctor.prefect import check_prefect, check_slot_limits, judge_version, require_durable_leases
 from tabario.doctor.redis import check_redis
@@ -40,27 +38,17 @@ from tabario.settings import (
     RedisSettings,
     Settings,
     SlotSettings,
-    VoiceSettings,
     WebhookSettings,
 )
 from tabario.styles.workflow import load_workflow
 from tests.support.comfyui import comfyui_running
+from tests.support.findings import faults, verdicts
 from tests.support.jobs import settings_for
 from tests.support.receivers import receiving
 from tests.support.servers import PrefectServer, RedisServer, free_port, prefect_running
 from tests.support.supabase import SECRET_KEY, SupabaseProject, missing_tools, supabase_running
 
 AUTH, SIGNING = "admin:b2f1c09d7ae84653", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
-
-
-def verdicts(findings: Sequence[Finding]) -> dict[str, Verdict]:
-    return {finding.check: finding.verdict for finding in findings}
-
-
-def faults(findings: Sequence[Finding]) -> dict[str, str]:
-    """What is not well, by the name of the check."""
-    assert all(finding.mend for finding in findings if finding.verdict is not Verdict.OK)
-    return {finding.check: finding.message for finding in findings if finding.verdict is Verdict.FAIL}
 
 
 def closed_address() -> str:
@@ -247,37 +235,6 @@ async def test_each_of_several_comfyui_servers_is_looked_at(tmp_path: Path) -> N
         "comfyui-workflows-1": Verdict.OK,
         "comfyui-2": Verdict.FAIL,
     }
-
-
-@pytest.mark.parametrize("fields", [{"url": "http://127.0.0.1:1"}, {"url": None}])
-async def test_sabotage_the_voice_service_is_away(fields: dict[str, str | None]) -> None:
-    voice = VoiceSettings.model_validate({"engine": "openai", "api_key": "sk-not-real", **fields})
-    assert set(faults(await check_voice(voice, MediaSettings()))) == {"voice"}
-
-
-async def test_the_embedded_voice_speaks() -> None:
-    assert verdicts(await check_voice(VoiceSettings(), MediaSettings())) == {"voice": Verdict.OK}
-
-
-async def test_sabotage_an_ffmpeg_without_subtitles(tmp_path: Path) -> None:
-    poor = tmp_path / "ffmpeg"
-    poor.write_text("#!/bin/sh\ncase \"$*\" in *-filters*) echo ' .. scale V->V';; *) echo ' V libx264 x';; esac\n")
-    poor.chmod(poor.stat().st_mode | stat.S_IXUSR)
-    found = faults(await check_ffmpeg(MediaSettings(ffmpeg=poor)))
-    assert set(found) == {"ffmpeg"}
-    assert " aac, " in found["ffmpeg"]
-    assert " ass, " in found["ffmpeg"]
-    assert "scale" not in found["ffmpeg"]
-
-
-async def test_the_bundled_ffmpeg_has_everything() -> None:
-    assert verdicts(await check_ffmpeg(MediaSettings())) == {"ffmpeg": Verdict.OK}
-
-
-async def test_sabotage_no_font_for_half_of_the_world(tmp_path: Path) -> None:
-    assert verdicts(await check_fonts(system=tmp_path)) == {"fonts": Verdict.WARN}
-    (tmp_path / "NotoSansCJK-Bold.ttc").touch()
-    assert verdicts(await check_fonts(system=tmp_path)) == {"fonts": Verdict.OK}
 
 
 async def test_sabotage_the_media_store_is_no_directory(tmp_path: Path) -> None:

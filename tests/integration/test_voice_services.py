@@ -60,6 +60,15 @@ def settings(url: str | None, engine: VoiceEngineName = VoiceEngineName.OPENAI, 
     )
 
 
+@pytest.mark.parametrize("behind", ["", "/", "/v1", "/v1/"])
+async def test_the_address_may_end_as_openai_gives_it(
+    ffmpeg: FFmpeg, speech_file: bytes, place: Path, behind: str
+) -> None:
+    async with voice_service_running(Answer(speech_file)) as service:
+        await speak(settings(f"{service.url}{behind}"), ffmpeg, place)
+    assert [request.path for request in service.received] == ["/v1/audio/speech"]
+
+
 async def test_the_next_engine_speaks_when_the_first_is_down(ffmpeg: FFmpeg, place: Path) -> None:
     chosen = VoiceSettings(
         engine=VoiceEngineName.OPENAI,

@@ -30,6 +30,7 @@ from tests.support.waiting import wait_until
 ROOT: Final = Path(__file__).parents[2]
 COMPOSE_FILE: Final = ROOT / "docker-compose.yml"
 OURS: Final = "tabario-flows:"
+ELSEWHERE: Final = {"TABARIO_SCRAPE_CREDENTIALS": "prometheus"}  # variables that hold a path in another's container
 REPLACED: Final = {"command", "entrypoint"}  # lists that an overlay does not add to
 _VARIABLE: Final = re.compile(r"\$\$|\$\{(\w+)(?:(:[-?])([^}]*))?\}")
 
@@ -135,7 +136,9 @@ class Composition:
     def paths(self, service: str) -> dict[str, Path]:
         """Every mount of a service: secrets, volumes, files of this project, and memory."""
         declared = self.services[service]
-        found = {f"/run/secrets/{name}": self.secret(name) for name in declared.get("secrets", ())}
+        found = {f"/run/secrets/{name}": self.secret(name, service) for name in declared.get("secrets", ())}
+        if found:
+            found["/run/secrets"] = self.directory / "run" / service / "secrets"
         for volume in declared.get("volumes", ()):
             source, _, target = volume.removesuffix(":ro").partition(":")
             if source.startswith("./"):
@@ -151,11 +154,11 @@ class Composition:
                 place.mkdir(parents=True)
         return found
 
-    def secret(self, name: str) -> Path:
-        """The file of a secret; only its hosts differ from the one that containers get."""
+    def secret(self, name: str, service: str) -> Path:
+        """The file of a secret for one service; only its hosts differ from the one that containers get."""
         source = self.directory / str(self.compose["secrets"][name]["file"])
-        here = self.directory / "run-secrets" / name
-        here.parent.mkdir(exist_ok=True)
+        here = self.directory / "run" / service / "secrets" / name
+        here.parent.mkdir(parents=True, exist_ok=True)
         here.write_text(self.moved(source.read_text()))
         return here
 
@@ -170,7 +173,7 @@ class Composition:
         """What a service's processes see: what the file and the Dockerfile say, and how to run here."""
         declared = self.services[service]
         given = {**(image_environment() if self.is_ours(service) else {}), **declared.get("environment", {})}
-        here = {name: self._here(service, str(value)) for name, value in given.items()}
+        here = {name: self._here(ELSEWHERE.get(name, service), str(value)) for name, value in given.items()}
         hosts = {name: self.address(value) for name, value in here.items() if value in self.services and "HOST" in name}
         here["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         memory = self.paths(service).get("/tmp", self.directory)  # noqa: S108 - the name in the container

@@ -47,7 +47,7 @@ class FakeVoiceService:
 
 @asynccontextmanager
 async def voice_service_running(*answers: Answer) -> AsyncIterator[FakeVoiceService]:
-    """Serves `answers` in order to any POST; the last one again and again."""
+    """Serves `answers` in order to any POST; the last one again and again. Of GET it knows OpenAI's list of models."""
     port = free_port()
     service = FakeVoiceService(url=f"http://127.0.0.1:{port}")
 
@@ -58,7 +58,19 @@ async def voice_service_running(*answers: Answer) -> AsyncIterator[FakeVoiceServ
             return StreamingResponse(_stall(chosen.body), chosen.status, media_type=chosen.content_type)
         return Response(chosen.body, chosen.status, media_type=chosen.content_type)
 
-    app = Starlette(routes=[Route("/{path:path}", answer, methods=["POST"])])
+    async def list_models(_: Request) -> Response:
+        return Response(b'{"data": []}', media_type="application/json")
+
+    async def find_nothing(request: Request) -> Response:
+        return Response(status_code=405 if request.url.path == "/synthesize/clone_voice" else 404)
+
+    app = Starlette(
+        routes=[
+            Route("/v1/models", list_models, methods=["GET"]),
+            Route("/{path:path}", find_nothing, methods=["GET"]),
+            Route("/{path:path}", answer, methods=["POST"]),
+        ]
+    )
     server = uvicorn.Server(
         uvicorn.Config(app, port=port, log_level="warning", lifespan="off", ws="none", timeout_graceful_shutdown=1)
     )

@@ -9,15 +9,17 @@ from typing import Any, Final
 
 import pytest
 from jsonschema import Draft201909Validator
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from tabario import settings
 from tabario.cli.secret_files import make_secrets
 from tabario.embedded.prefect import RETENTION
 from tabario.secret_files import expand
-from tabario.settings_source import variable_name
+from tabario.settings import MediaSettings, VoiceSettings
+from tabario.settings_source import read_group, variable_name
 from tabario.strength import weakness
-from tests.support.composition import COMPOSE_FILE, OURS, ROOT, entrypoint, overlaid, read_compose
+from tests.support.composition import COMPOSE_FILE, OURS, ROOT, entrypoint, image_environment, overlaid, read_compose
 
 SCHEMA: Final = ROOT / "tests" / "recordings" / "compose" / "compose_spec.json"
 S3_FILE, DOCKER_FILE, GPU_FILE = OVERLAYS = [ROOT / f"docker-compose.{name}.yml" for name in ("s3", "docker", "gpu")]
@@ -31,8 +33,9 @@ VARIABLES: Final = {
     "COMFYUI_MODELS": "/srv/models",
     "COMFYUI_MODELS_MOUNT": "/models",
     "VOICE_IMAGE": "voice:1.2.3",
+    "VOICE_API_KEY_FILE": "/run/secrets/voice_api_key",
 }
-ONE_OFF: Final = {"migrate", "deploy", "rules"}
+ONE_OFF: Final = {"check": "no", "migrate": "on-failure", "deploy": "on-failure", "rules": "on-failure"}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def test_every_image_is_of_one_exact_version(compose: dict[str, Any]) -> None:
 def test_every_service_is_watched_limited_and_started_again(compose: dict[str, Any]) -> None:
     for name, service in compose["services"].items():
         if name in ONE_OFF:
-            assert service["restart"] == "on-failure"
+            assert service["restart"] == ONE_OFF[name]
         else:
             assert service["restart"] == "unless-stopped"
             assert "healthcheck" in service
@@ -84,13 +87,54 @@ def test_our_containers_have_no_rights_and_nothing_to_write_to_but_what_is_named
     assert re.search(r"^USER 10001:10001$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
 
 
+def test_what_prefect_writes_goes_where_the_container_lets_it(compose: dict[str, Any]) -> None:
+    """A server that cannot copy its UI only says so in its log, and stays healthy without one."""
+    for name in ("migrate", "prefect-server", "prefect-services", "worker"):
+        service = compose["services"][name]
+        volumes = [volume.rpartition(":")[2] for volume in service.get("volumes", ()) if not volume.endswith(":ro")]
+        writable = [*volumes, *service.get("tmpfs", ())]
+        environment = image_environment() | service["environment"]
+        written = [environment["PREFECT_HOME"]]
+        if name == "prefect-server":
+            written.append(environment["PREFECT_SERVER_UI_STATIC_DIRECTORY"])
+        assert all(any(Path(path).is_relative_to(place) for place in writable) for path in written), name
+
+
 def test_no_secret_stands_in_the_file(compose: dict[str, Any]) -> None:
-    secret = re.compile(r"PASSWORD|SECRET|AUTH|KEY|DOCKET_URL")
+    secret = re.compile(r"PASSWORD|SECRET|AUTH|KEY|TOKEN|DOCKET_URL")
     for service in (*compose["services"].values(), *read_compose(VARIABLES, S3_FILE)["services"].values()):
         for variable, value in service.get("environment", {}).items():
             if secret.search(variable) and not variable.endswith("_ENABLED"):
                 assert re.fullmatch(r"\w+_?_FILE", variable), variable
                 assert value.removeprefix("/run/secrets/") in service["secrets"]
+
+
+def test_the_doctor_is_run_where_films_are_made_and_not_in_memory(compose: dict[str, Any]) -> None:
+    """Elsewhere /tmp is a small piece of memory, and the doctor would find too little space for ever."""
+    manual = COMPOSE_FILE.read_text() + (ROOT / "docs" / "operators.md").read_text()
+    services = re.findall(r"docker compose (?:run|exec) (?:--\S+ )*(\S+) tabario doctor", manual)
+    assert len(services) == 2
+    for name in services:
+        service = compose["services"][name]
+        assert "/tmp" in service["volumes"]  # noqa: S108 - the place in the container
+        assert "tmpfs" not in service
+        assert {"media", "worker-metrics"} <= {volume.partition(":")[0] for volume in service["volumes"]}
+
+
+@pytest.mark.parametrize("overlays", [(), (S3_FILE,), (DOCKER_FILE,), (GPU_FILE,)])
+def test_nothing_starts_with_a_secret_that_was_not_looked_at(compose: dict[str, Any], overlays: tuple[Path]) -> None:
+    for path in overlays:
+        compose = overlaid(compose, read_compose(VARIABLES, path))
+    services = compose["services"]
+
+    def waits(name: str) -> bool:
+        needed = services[name].get("depends_on", {})
+        return needed.get("check") == {"condition": "service_completed_successfully"} or any(map(waits, needed))
+
+    holders = {name for name, service in services.items() if "secrets" in service and name != "check"}
+    assert holders
+    assert [name for name in holders if not waits(name)] == []
+    assert set(services["check"]["secrets"]) == set(compose["secrets"])
 
 
 def test_prefect_forgets_runs_after_the_same_time_as_the_embedded_one(compose: dict[str, Any]) -> None:
@@ -123,6 +167,53 @@ def test_the_example_of_the_variables_names_each_of_them() -> None:
     named = set(re.findall(r"^#? ?([A-Z_]+)=", example, re.MULTILINE))
     files = "".join(path.read_text() for path in (COMPOSE_FILE, *OVERLAYS))
     assert named == set(re.findall(r"(?<!\$)\$\{(\w+)", files))
+
+
+@pytest.mark.parametrize("service", ["deploy", "worker", "front-door"])
+def test_voice_and_music_are_what_the_operator_sets(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, service: str
+) -> None:
+    given = {
+        "VOICE_ENGINE": "openai",
+        "VOICE_URL": "https://voice.example",
+        "VOICE_MODEL": "tts-1-hd",
+        "VOICE_NAME": "nova",
+        "VOICE_FALLBACKS": "espeak",
+        "VOICE_API_KEY_FILE": "/run/secrets/voice_api_key",
+        "MUSIC_DIRECTORY": "/srv/music",
+    }
+    declared = read_compose(VARIABLES | given)["services"][service]
+    assert "voice_api_key" in declared["secrets"]
+    (tmp_path / "key").write_text("sk-of-the-service")
+    for variable, value in declared["environment"].items():
+        if variable.startswith(("TABARIO_VOICE_", "TABARIO_MEDIA_")):
+            monkeypatch.setenv(variable, value.replace("/run/secrets/voice_api_key", str(tmp_path / "key")))
+    voice = read_group(VoiceSettings)
+    assert (voice.engine, voice.url) == ("openai", "https://voice.example")
+    assert (voice.model, voice.voice, voice.fallbacks) == ("tts-1-hd", "nova", ("espeak",))
+    assert voice.api_key == SecretStr("sk-of-the-service")
+    music = read_group(MediaSettings).music
+    assert service == "deploy" or f"/srv/music:{music}:ro" in declared["volumes"]
+
+
+def test_without_an_operators_word_the_embedded_voice_speaks_and_asks_for_no_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    declared = read_compose({**VARIABLES, "VOICE_API_KEY_FILE": ""})["services"]["worker"]
+    voice = {name: value for name, value in declared["environment"].items() if name.startswith("TABARIO_VOICE_")}
+    for variable, value in expand(voice).items():
+        monkeypatch.setenv(variable, value)
+    assert "TABARIO_VOICE_API_KEY_FILE" in voice
+    assert read_group(VoiceSettings) == VoiceSettings()
+
+
+@pytest.mark.parametrize("variables", [VARIABLES, VARIABLES | {"MUSIC_DIRECTORY": "/srv/music"}])
+def test_jobs_in_containers_have_the_music_that_the_front_door_offers(variables: dict[str, str]) -> None:
+    compose = overlaid(read_compose(variables), read_compose(variables, DOCKER_FILE))
+    [offered] = compose["services"]["front-door"]["volumes"][-1:]
+    source, _, target = offered.partition(":")
+    found = compose["services"]["deploy"]["environment"]["TABARIO_POOL_VOLUMES"].split(",")
+    assert f"{(compose['volumes'].get(source) or {}).get('name', source)}:{target}" in found
 
 
 @pytest.mark.parametrize("path", OVERLAYS)
@@ -171,12 +262,13 @@ def test_secrets_are_made_once_strong_and_as_the_file_names_them(compose: dict[s
     made = {path.name: path.read_text().strip() for path in directory.iterdir()}
     assert "supabase_secret_key: missing" in lines[-1]
     assert {*made, "supabase_secret_key"} == set(compose["secrets"])
+    assert made.pop("voice_api_key") == ""
     assert [weakness(secret) for secret in made.values()] == [None] * len(made)
     assert made["redis_password"] in made["prefect_docket_url"]
     assert directory.stat().st_mode & 0o077 == 0
 
     assert all(line.endswith((": kept", "file")) for line in make_secrets(directory))
-    assert {path.name: path.read_text().strip() for path in directory.iterdir()} == made
+    assert {path.name: path.read_text().strip() for path in directory.iterdir()} == {**made, "voice_api_key": ""}
 
 
 def test_every_secret_file_of_ours_reaches_programs_that_read_none(compose: dict[str, Any], tmp_path: Path) -> None:

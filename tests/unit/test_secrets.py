@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
+from tabario.cli.secret_files import DOCKET, GIVEN, MADE, check_secrets, make_secrets
 from tabario.errors import ConfigurationError
 from tabario.secret_files import expand
 from tabario.settings import AuthSettings, RedisSettings, Settings, VoiceSettings, WebhookSettings
 from tabario.settings_source import read_group
-from tabario.strength import refuse_weak_secrets
 
 STRONG = "b2f1c09d7ae84653"
 
@@ -92,26 +92,72 @@ def test_two_passwords_of_redis_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
         read_group(RedisSettings)
 
 
+STRONG_WEBHOOK = f"whsec_{base64.b64encode(bytes(range(100, 132))).decode()}"
+PRODUCTION = {
+    "TABARIO_REDIS_URL": f"redis://:{STRONG}@redis:6379/0",
+    "PREFECT_API_URL": "http://127.0.0.1:4200/api",
+    "PREFECT_API_AUTH_STRING": f"admin:{STRONG}",
+    "TABARIO_COMFYUI_URL": "http://127.0.0.1:8188",
+    "TABARIO_API_LINK_KEY": STRONG * 2,
+    "TABARIO_METRICS_TOKEN": STRONG,
+    "TABARIO_WEBHOOK_SECRET": STRONG_WEBHOOK,
+    "SUPABASE_URL": "https://project.supabase.co",
+    "SUPABASE_JWT_SECRET": STRONG * 2,
+    "TABARIO_MEDIA_ACCESS_KEY": "films",
+    "TABARIO_MEDIA_SECRET_KEY": STRONG,
+}
+
+
+@pytest.fixture
+def production(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The variables of a deployment whose secrets are good."""
+    for variable, value in PRODUCTION.items():
+        monkeypatch.setenv(variable, value)
+    return monkeypatch
+
+
+@pytest.mark.usefixtures("production")
+def test_good_secrets_pass() -> None:
+    assert Settings.from_environment().webhook.secret is not None
+
+
 @pytest.mark.parametrize(
-    ("redis", "prefect", "named"),
+    ("variable", "value", "named"),
     [
-        ("redis://redis:6379/0", f"admin:{STRONG}", "TABARIO_REDIS"),
-        ("redis://:short@redis:6379/0", f"admin:{STRONG}", "TABARIO_REDIS"),
-        ("redis://:aaaaaaaaaaaaaaaaaaaa@redis:6379/0", f"admin:{STRONG}", "TABARIO_REDIS"),
-        ("redis://:changeme-0123-abcd-4567@redis:6379/0", f"admin:{STRONG}", "TABARIO_REDIS"),
-        (f"redis://:{STRONG}@redis:6379/0", None, "PREFECT_API_AUTH_STRING"),
-        (f"redis://:{STRONG}@redis:6379/0", "admin:pass", "PREFECT_API_AUTH_STRING"),
-        (f"redis://:{STRONG}@redis:6379/0", "no-colon-in-this-one", "PREFECT_API_AUTH_STRING"),
+        ("TABARIO_REDIS_URL", "redis://redis:6379/0", "TABARIO_REDIS_PASSWORD"),
+        ("TABARIO_REDIS_URL", "redis://:short@redis:6379/0", "TABARIO_REDIS_PASSWORD"),
+        ("TABARIO_REDIS_URL", "redis://:aaaaaaaaaaaaaaaaaaaa@redis:6379/0", "TABARIO_REDIS_PASSWORD"),
+        ("TABARIO_REDIS_URL", "redis://:changeme-0123-abcd-4567@redis:6379/0", "TABARIO_REDIS_PASSWORD"),
+        ("PREFECT_API_AUTH_STRING", "", "PREFECT_API_AUTH_STRING"),
+        ("PREFECT_API_AUTH_STRING", "admin:pass", "PREFECT_API_AUTH_STRING"),
+        ("PREFECT_API_AUTH_STRING", "no-colon-in-this-one", "PREFECT_API_AUTH_STRING"),
+        ("TABARIO_API_LINK_KEY", "password" * 4, "TABARIO_API_LINK_KEY"),
+        ("TABARIO_API_LINK_KEY", "ab" * 16, "TABARIO_API_LINK_KEY"),
+        ("TABARIO_METRICS_TOKEN", "prometheus", "TABARIO_METRICS_TOKEN"),
+        ("TABARIO_WEBHOOK_SECRET", f"whsec_{base64.b64encode(bytes(24)).decode()}", "TABARIO_WEBHOOK_SECRET"),
+        (
+            "TABARIO_WEBHOOK_SECRET",
+            f"{STRONG_WEBHOOK} whsec_{base64.b64encode(b'changeme' * 4).decode()}",
+            "TABARIO_WEBHOOK_SECRET",
+        ),
+        ("SUPABASE_JWT_SECRET", "a" * 32, "SUPABASE_JWT_SECRET"),
+        (
+            "SUPABASE_JWT_SECRET",
+            "your-super-secret-jwt-token-with-at-least-32-characters-long",
+            "SUPABASE_JWT_SECRET",
+        ),
+        ("TABARIO_MEDIA_SECRET_KEY", "b", "TABARIO_MEDIA_SECRET_KEY"),
+        ("TABARIO_MEDIA_SECRET_KEY", "minioadmin", "TABARIO_MEDIA_SECRET_KEY"),
     ],
 )
-def test_a_missing_or_weak_secret_is_named_and_not_repeated(redis: str, prefect: str | None, named: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"^Set {named}") as caught:
-        refuse_weak_secrets(SecretStr(redis), SecretStr(prefect) if prefect else None)
-    assert "changeme-0123" not in str(caught.value)
-
-
-def test_good_secrets_pass() -> None:
-    refuse_weak_secrets(SecretStr(f"redis://:{STRONG}@redis:6379/0"), SecretStr(f"admin:{STRONG}"))
+def test_a_missing_or_weak_secret_stops_production_and_is_named_and_not_repeated(
+    production: pytest.MonkeyPatch, variable: str, value: str, named: str
+) -> None:
+    production.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=f"^Set {named}.*: .*; .+") as caught:
+        Settings.from_environment()
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(value) < 2 or value not in str(caught.value)
 
 
 def test_production_does_not_start_with_weak_secrets_and_development_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,3 +177,51 @@ def test_a_webhook_needs_an_address_and_a_good_secret(monkeypatch: pytest.Monkey
     with pytest.raises(ConfigurationError, match="TABARIO_WEBHOOK_SECRET") as caught:
         read_group(WebhookSettings)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """Every secret of docker-compose.yml, as `tabario secrets` and an operator make them."""
+    made = tmp_path / "secrets"
+    list(make_secrets(made))
+    (made / GIVEN).write_text("sb_secret_of_a_project\n")
+    return made
+
+
+def test_secrets_as_they_are_made_pass(directory: Path) -> None:
+    check_secrets(directory)
+
+
+@pytest.mark.parametrize("name", [*MADE, DOCKET, GIVEN])
+@pytest.mark.parametrize("contents", [None, b"", b"\n", b"\xff\xfe"])
+def test_a_secret_of_the_compose_file_that_is_missing_or_empty_is_named(
+    directory: Path, name: str, contents: bytes | None
+) -> None:
+    path = directory / name
+    path.unlink() if contents is None else path.write_bytes(contents)
+    with pytest.raises(ConfigurationError, match=rf"(?m)^Set secrets/{name}: it is missing, empty"):
+        check_secrets(directory)
+
+
+@pytest.mark.parametrize(
+    ("name", "weak"),
+    [
+        ("postgres_password", "hunter2"),
+        ("redis_password", "foobared"),
+        ("prefect_auth", "tabario:changeme"),
+        ("prefect_auth", "a-long-one-without-a-colon-b2f1c09d7ae84653"),
+        ("prefect_docket_url", "redis://redis:6379/2"),
+        ("prefect_docket_url", f"redis://:{STRONG}@redis:6379/2"),
+        ("grafana_password", "admin"),
+        ("link_key", "password" * 4),
+        ("metrics_token", "prometheus"),
+        ("webhook_secret", f"whsec_{base64.b64encode(bytes(24)).decode()}"),
+        ("webhook_secret", "hunter2hunter2hunter2"),
+        ("media_secret_key", "minioadmin"),
+    ],
+)
+def test_a_weak_secret_of_the_compose_file_is_named_and_not_repeated(directory: Path, name: str, weak: str) -> None:
+    (directory / name).write_text(weak)
+    with pytest.raises(ConfigurationError, match=rf"(?m)^Set secrets/{name}: ") as caught:
+        check_secrets(directory)
+    assert weak not in str(caught.value)

@@ -38,7 +38,7 @@ async def _open_engine(name: VoiceEngineName, settings: VoiceSettings, ffmpeg: F
     if name is VoiceEngineName.ESPEAK:
         yield EspeakEngine(ffmpeg)
         return
-    async with _open_client(name, settings) as client:
+    async with open_client(name, settings) as client:
         service = VoiceService(client, timeout=settings.timeout)
         match name:
             case VoiceEngineName.OPENAI:
@@ -49,14 +49,19 @@ async def _open_engine(name: VoiceEngineName, settings: VoiceSettings, ffmpeg: F
                 assert_never(name)
 
 
-def _open_client(name: VoiceEngineName, settings: VoiceSettings) -> httpx.AsyncClient:
+def open_client(name: VoiceEngineName, settings: VoiceSettings) -> httpx.AsyncClient:
+    """A client of an engine's service; its paths begin at the root. Raises ConfigurationError without an address.
+
+    OpenAI and those who copy it give their address with /v1 behind it, which the paths have already.
+    """
     if not settings.url:
         raise ConfigurationError(
             f"Set TABARIO_VOICE_URL to the address of the voice service: the voice engine {name.value!r} needs one."
         )
+    address = settings.url.rstrip("/")
     key = settings.api_key.get_secret_value() if settings.api_key else None
     return httpx.AsyncClient(
-        base_url=settings.url,
+        base_url=address.removesuffix("/v1") if name is VoiceEngineName.OPENAI else address,
         headers={"Authorization": f"Bearer {key}"} if key else None,
         timeout=httpx.Timeout(settings.timeout, connect=_CONNECT_SECONDS),
     )
