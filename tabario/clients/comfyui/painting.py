@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 
@@ -26,7 +26,13 @@ from tabario.errors import ImageFailed, ImageTimedOut
 MAX_SENDS: Final = 3
 CANCEL_SECONDS: Final = 10.0
 
+Announce: TypeAlias = Callable[[], Awaitable[None]]
+
 _log = logging.getLogger(__name__)
+
+
+async def nobody_to_tell() -> None:
+    """Announces nothing."""
 
 
 class ServerGone(ComfyUIUnavailable):
@@ -51,11 +57,16 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to paint. `extra_data` travels with the prompt and says whose it is."""
+    """What to paint. `extra_data` travels with the prompt and says whose it is.
+
+    `announce` is called before the prompt is sent. `witnessed`: the server was seen to have the prompt already.
+    """
 
     prompt_id: str
     graph: Graph
     extra_data: Mapping[str, str]
+    announce: Announce = nobody_to_tell
+    witnessed: bool = False
 
     def owns(self, item: QueuedPrompt) -> bool:
         """Whether the queued prompt was sent for the same job."""
@@ -80,7 +91,7 @@ class Painting:
         self._watch = watch
         self._patience = patience
         self._sends = 0
-        self._witnessed = False  # this order sent the prompt or saw it in the queue
+        self._witnessed = order.witnessed  # this order sent the prompt, or it was seen at the server
         self._missing_since: float | None = None
         self._superseded: float | None = None  # number of a failed entry that a new submission replaces
         self._trouble_since: float | None = None
@@ -171,6 +182,7 @@ class Painting:
         if self._sends:
             _log.warning("ComfyUI lost prompt %s; it is sent again", self._order.prompt_id)
         self._sends += 1
+        await self._order.announce()
         self._witnessed, self._missing_since = True, None
         submission = await self._submit()
         if submission.refusal is not None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 from uuid import UUID
@@ -17,6 +17,7 @@ from tabario.clients.comfyui.client import ComfyUIClient
 from tabario.clients.comfyui.graph import Graph
 from tabario.clients.comfyui.painting import Painted, Patience, ServerGone
 from tabario.clients.comfyui.routes import ComfyUIUnavailable, Observe, unobserved
+from tabario.clients.comfyui.search import Search
 from tabario.errors import ImageTimedOut
 from tabario.places import Places, Turn
 from tabario.places.board import Board
@@ -71,25 +72,34 @@ class ComfyUIPool:
     ) -> tuple[Painted, bytes]:
         """Waits for a place, has the picture painted there and fetches it; `on_place` is called when it has one.
 
-        A prompt that any of the servers has, from a run that died, is adopted where it is. Raises what
+        A prompt that any of the servers has, from another job or a run that died, is adopted where it is. Raises what
         `ComfyUIClient.paint` raises; RetryLater only when no server could take the picture for too long.
         """
-        left = dict(self._clients)
+        ticket = str(prompt_id)
+        search = Search(prompt_id, self._clients, places=self._places, patience=self._patience)
         trouble_since = None
         while True:
-            found = await self._find(prompt_id, left)
-            async with self._places.place(str(prompt_id), turn, list(left), at=found) as server:
+            if not search.at:
+                await search.look()
+            async with self._places.place(ticket, turn, list(search.left), at=search.at) as server:
                 on_place()
+                if not await search.may_go_to(server):
+                    continue
                 try:
-                    painted = await left[server].paint(graph, prompt_id=prompt_id, extra_data=extra_data)
+                    painted = await self._clients[server].paint(
+                        graph,
+                        prompt_id=prompt_id,
+                        extra_data=extra_data,
+                        announce=partial(self._places.give, ticket, server),
+                        witnessed=server == search.at,
+                    )
                 except ImageTimedOut:
                     await self._places.failed(server)
                     raise
                 except ServerGone:
                     await self._places.failed(server)
-                    if len(left) == 1:
+                    if not search.leave(server):
                         raise
-                    del left[server]
                     continue
                 except ComfyUIUnavailable:
                     await self._places.failed(server)
@@ -99,8 +109,3 @@ class ComfyUIPool:
                     continue
             await self._places.worked(server)
             return painted, await self._clients[server].fetch(painted)
-
-    async def _find(self, prompt_id: UUID, clients: Mapping[str, ComfyUIClient]) -> str:
-        """The server that has the prompt, else the empty string."""
-        known = await asyncio.gather(*(client.knows(prompt_id) for client in clients.values()))
-        return next((server for server, is_known in zip(clients, known, strict=True) if is_known), "")
