@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
@@ -13,6 +14,7 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
+from flows.measures import Stopwatch
 from tabario import names
 from tabario.clients.comfyui import ComfyUIPool, Graph, Observe, Patience, server_name
 from tabario.clients.comfyui.routes import unobserved
@@ -77,10 +79,11 @@ async def paint(
     pool: ComfyUIPool,
     prompt_id: UUID | None = None,
     turn: Turn = TURN,
+    on_place: Callable[[], None] = lambda: None,
 ) -> bytes:
     prompt_id = prompt_id or uuid4()
     _, data = await pool.paint(
-        graph_of(prompt_id), prompt_id=prompt_id, extra_data={"job_id": turn.job}, turn=turn, on_place=lambda: None
+        graph_of(prompt_id), prompt_id=prompt_id, extra_data={"job_id": turn.job}, turn=turn, on_place=on_place
     )
     return data
 
@@ -110,6 +113,14 @@ async def until_running(server: ComfyUIServer) -> str:
 
     await eventually(is_there, within=20, what="a prompt runs")
     return running[0]
+
+
+async def until_pending(server: ComfyUIServer) -> None:
+    async def is_there() -> bool:
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            return bool((await http.get("/queue")).json()["queue_pending"])
+
+    await eventually(is_there, within=20, what="a prompt is pending")
 
 
 async def test_pictures_are_shared_out_among_the_servers(servers: list[ComfyUIServer], pool: ComfyUIPool) -> None:
@@ -267,6 +278,31 @@ async def test_server_that_does_not_answer_holds_up_no_picture_that_it_never_had
         relay.cut()
         async with asyncio.timeout(60):
             check_picture(await paint(pool), SIZE)
+
+
+async def test_picture_that_moves_is_timed_from_its_first_place(servers: list[ComfyUIServer], board: Board) -> None:
+    one, two = servers
+    one.arm("executor_death")
+    await board.drain(server_name(two.url))
+    watch, places = Stopwatch(), list[float]()
+
+    def on_place() -> None:
+        places.append(time.monotonic())
+        watch.restart()
+
+    async with pool_of([one.url, two.url], board, Patience(image=1, outage=1, poll=0.05)) as pool:
+        head = asyncio.create_task(paint(pool))
+        await until_running(one)
+        behind = asyncio.create_task(paint(pool, on_place=on_place))
+        await until_pending(one)
+        await board.refill(server_name(two.url))
+        check_picture(await behind, SIZE)
+        taken = watch.seconds
+        since_first_place = time.monotonic() - places[0]
+        with pytest.raises(ImageTimedOut):
+            await head
+    assert since_first_place > 0.5
+    assert taken == pytest.approx(since_first_place, abs=0.1)
 
 
 async def test_draining_server_finishes_what_it_has_and_gets_nothing_new(

@@ -70,19 +70,21 @@ class ComfyUIPool:
         turn: Turn,
         on_place: Callable[[], None],
     ) -> tuple[Painted, bytes]:
-        """Waits for a place, has the picture painted there and fetches it; `on_place` is called when it has one.
+        """Waits for a place, has the picture painted there and fetches it; `on_place` is called at its first place.
 
         A prompt that any of the servers has, from another job or a run that died, is adopted where it is. Raises what
         `ComfyUIClient.paint` raises; RetryLater only when no server could take the picture for too long.
         """
         ticket = str(prompt_id)
         search = Search(prompt_id, self._clients, places=self._places, patience=self._patience)
-        trouble_since = None
+        has_begun, trouble_since = False, None
         while True:
             if not search.at:
                 await search.look()
             async with self._places.place(ticket, turn, list(search.left), at=search.at) as server:
-                on_place()
+                if not has_begun:  # one that moves has begun at the server that failed
+                    has_begun = True
+                    on_place()
                 if not await search.may_go_to(server):
                     continue
                 try:
