@@ -310,13 +310,18 @@ async def test_cancelling_spares_a_prompt_that_another_job_sent(
         assert await queued(server, "pending") == [str(prompt_id)]
 
 
-async def test_cancelling_by_id_stops_that_prompt_and_an_unknown_id_is_no_error(
-    server: ComfyUIServer, client: ComfyUIClient
+async def test_withdrawing_by_id_stops_that_prompt_of_that_job_and_an_unknown_id_is_no_error(
+    server: ComfyUIServer, client: ComfyUIClient, prompt_id: UUID
 ) -> None:
-    async with hanging(server, client, OUR_JOB) as running:
-        await client.cancel(uuid4())
-        assert await queued(server, "running") == [str(running)]
+    server.arm("hang")
+    await send(server, prompt_id)
+    await until_queued(server, prompt_id, "running")
+    await client.withdraw(uuid4(), extra_data=OUR_JOB)
+    await client.withdraw(prompt_id, extra_data={"job_id": "other"})
+    assert await queued(server, "running") == [str(prompt_id)]
+    await client.withdraw(prompt_id, extra_data=OUR_JOB)
     await until_idle(server)
+    assert endings(server, prompt_id) == ["interrupted"]
 
 
 async def test_server_tells_its_version_and_lacks_nothing(client: ComfyUIClient) -> None:

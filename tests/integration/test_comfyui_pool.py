@@ -231,6 +231,59 @@ async def sent_by_a_dead_process(server: ComfyUIServer, name: str, board: Board)
     return prompt_id
 
 
+async def moved_from_a_server_that_is_cut_off(
+    pool: ComfyUIPool, servers: list[ComfyUIServer], relay: Relay, board: Board
+) -> tuple[UUID, asyncio.Task[bytes]]:
+    """A picture that hangs at both servers: the first one is cut off with it, but goes on."""
+    one, two = servers
+    prompt_id = uuid4()
+    for server in servers:
+        server.arm("hang")
+    await board.drain(server_name(two.url))
+    painting = asyncio.create_task(paint(pool, prompt_id))
+    await until_running(one)
+    relay.cut()
+    await board.refill(server_name(two.url))
+    await until_running(two)
+    return prompt_id, painting
+
+
+async def until_taken_back(server: ComfyUIServer, prompt_id: UUID) -> None:
+    async def is_taken_back() -> bool:
+        return [run["status"] for run in server.runs() if run["prompt_id"] == str(prompt_id)] == ["interrupted"]
+
+    await eventually(is_taken_back, within=20, what="the prompt has been taken back")
+
+
+async def test_server_that_was_cut_off_does_not_paint_what_another_one_has_painted(
+    servers: list[ComfyUIServer], board: Board
+) -> None:
+    one, two = servers
+    async with relay_running(one.url) as relay, pool_of([relay.url, two.url], board) as pool:
+        prompt_id, painting = await moved_from_a_server_that_is_cut_off(pool, servers, relay, board)
+        relay.mend()
+        two.http.post("/interrupt").raise_for_status()  # ends the hang, not the order
+        check_picture(await painting, SIZE)
+        await until_taken_back(one, prompt_id)
+    assert (paid([one], [prompt_id]), paid([two], [prompt_id])) == (0, 1)
+
+
+@pytest.mark.parametrize("fault", [Relay.cut, Relay.hush])
+async def test_server_that_comes_back_later_is_relieved_at_the_end_of_the_job(
+    servers: list[ComfyUIServer], board: Board, fault: Callable[[Relay], None]
+) -> None:
+    one, two = servers
+    async with relay_running(one.url) as relay:
+        async with pool_of([relay.url, two.url], board) as pool:
+            prompt_id, painting = await moved_from_a_server_that_is_cut_off(pool, servers, relay, board)
+            fault(relay)
+            two.http.post("/interrupt").raise_for_status()
+            check_picture(await painting, SIZE)
+            relay.mend()
+        await until_taken_back(one, prompt_id)
+    assert (paid([one], [prompt_id]), paid([two], [prompt_id])) == (0, 1)
+
+
 @pytest.mark.parametrize("fault", [Relay.cut, Relay.hush])
 async def test_server_that_has_the_picture_of_a_dead_process_is_asked_again_when_it_does_not_answer(
     servers: list[ComfyUIServer], board: Board, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Relay], None]

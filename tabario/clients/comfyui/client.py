@@ -19,8 +19,8 @@ from tabario.clients.comfyui.painting import (
     Painted,
     Painting,
     Patience,
-    cancel_prompt,
     nobody_to_tell,
+    withdraw_prompt,
 )
 from tabario.clients.comfyui.replies import SystemStats
 from tabario.clients.comfyui.routes import ComfyUIUnavailable, Observe, Routes, unobserved
@@ -107,9 +107,12 @@ class ComfyUIClient:
             raise ComfyUIUnavailable("The ComfyUI server does not answer soon.") from error
         return ended is not None and ended.succeeded
 
-    async def cancel(self, prompt_id: UUID) -> None:
-        """Removes the prompt from the queue or stops it; does nothing when it is neither. Raises RetryLater."""
-        await cancel_prompt(self._routes, str(prompt_id))
+    async def withdraw(self, prompt_id: UUID, *, extra_data: Mapping[str, str]) -> None:
+        """Takes the prompt off the server, unless `extra_data` shows that it was sent for another job.
+
+        Does nothing when it neither waits nor runs there. Raises ComfyUIUnavailable.
+        """
+        await withdraw_prompt(self._routes, str(prompt_id), extra_data)
 
     async def upload_image(self, name: str, data: bytes) -> str:
         """Stores an input picture; returns what a LoadImage node takes. Raises ImageFailed or RetryLater."""

@@ -68,10 +68,6 @@ class Order:
     announce: Announce = nobody_to_tell
     witnessed: bool = False
 
-    def owns(self, item: QueuedPrompt) -> bool:
-        """Whether the queued prompt was sent for the same job."""
-        return self.extra_data.items() <= item.extra_data.items()
-
 
 @dataclass(frozen=True, slots=True)
 class Painted:
@@ -129,9 +125,7 @@ class Painting:
         """Takes the prompt off the server, unless it was sent for another job. Never raises, never takes long."""
         with anyio.move_on_after(CANCEL_SECONDS, shield=True):
             try:
-                item = (await self._routes.queue()).find(self._order.prompt_id)
-                if item is not None and self._order.owns(item):
-                    await cancel_prompt(self._routes, self._order.prompt_id)
+                await withdraw_prompt(self._routes, self._order.prompt_id, self._order.extra_data)
             except ComfyUIUnavailable as error:
                 _log.warning("A picture that nobody wants any more may still be painted: %s", error)
 
@@ -214,6 +208,18 @@ class Painting:
             f"ComfyUI's queue has not moved for more than {limit}. Its executor may have died: restart ComfyUI.",
             retry_after=60,
         )
+
+
+async def withdraw_prompt(routes: Routes, prompt_id: str, extra_data: Mapping[str, str]) -> None:
+    """Takes the prompt off the server, unless it was sent for another job. Raises ComfyUIUnavailable."""
+    item = (await routes.queue()).find(prompt_id)
+    if item is not None and was_sent_for(item, extra_data):
+        await cancel_prompt(routes, prompt_id)
+
+
+def was_sent_for(item: QueuedPrompt, extra_data: Mapping[str, str]) -> bool:
+    """Whether the prompt was sent for the job that `extra_data` tells of."""
+    return extra_data.items() <= item.extra_data.items()
 
 
 async def cancel_prompt(routes: Routes, prompt_id: str) -> None:

@@ -15,6 +15,7 @@ import httpx
 
 from tabario.clients.comfyui.client import ComfyUIClient
 from tabario.clients.comfyui.graph import Graph
+from tabario.clients.comfyui.leftovers import Leftovers
 from tabario.clients.comfyui.painting import Painted, Patience, ServerGone
 from tabario.clients.comfyui.routes import ComfyUIUnavailable, Observe, unobserved
 from tabario.clients.comfyui.search import Search
@@ -46,6 +47,7 @@ class ComfyUIPool:
             patience = replace(patience, outage=min(patience.outage, MOVE_SECONDS))
         self._clients = {server_name(url): ComfyUIClient(url, patience=patience, observe=observe) for url in urls}
         self._places = Places(board, places=places, patience=patience.outage)
+        self._leftovers = Leftovers(self._clients)
         self._patience = patience
         self._resources = AsyncExitStack()
         self.capacity: Final = places * len(self._clients)
@@ -54,6 +56,7 @@ class ComfyUIPool:
         for client in self._clients.values():
             await self._resources.enter_async_context(client)
         await self._resources.enter_async_context(self._places.opened())
+        self._resources.push_async_callback(self._leftovers.take_back_all)
         return self
 
     async def __aexit__(
@@ -76,7 +79,13 @@ class ComfyUIPool:
         `ComfyUIClient.paint` raises; RetryLater only when no server could take the picture for too long.
         """
         ticket = str(prompt_id)
-        search = Search(prompt_id, self._clients, places=self._places, patience=self._patience)
+        search = Search(
+            prompt_id,
+            self._clients,
+            places=self._places,
+            patience=self._patience,
+            on_leave=partial(self._leftovers.add, prompt_id=prompt_id, extra_data=extra_data),
+        )
         has_begun, trouble_since = False, None
         while True:
             if not search.at:
@@ -87,6 +96,7 @@ class ComfyUIPool:
                     on_place()
                 if not await search.may_go_to(server):
                     continue
+                self._leftovers.forget(server, prompt_id)
                 try:
                     painted = await self._clients[server].paint(
                         graph,
@@ -110,4 +120,5 @@ class ComfyUIPool:
                         raise
                     continue
             await self._places.worked(server)
+            await self._leftovers.take_back(prompt_id)
             return painted, await self._clients[server].fetch(painted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 from tabario.clients.comfyui.client import ComfyUIClient
@@ -14,14 +14,24 @@ from tabario.places import Places
 
 
 class Search:
-    """One per picture. `left` are the servers that may paint it, `at` the one that has it, else the empty string."""
+    """One per picture. `left` are the servers that may paint it, `at` the one that has it, else the empty string.
+
+    `on_leave` is told of each server that the picture leaves, although its prompt may be there.
+    """
 
     def __init__(
-        self, prompt_id: UUID, clients: Mapping[str, ComfyUIClient], *, places: Places, patience: Patience
+        self,
+        prompt_id: UUID,
+        clients: Mapping[str, ComfyUIClient],
+        *,
+        places: Places,
+        patience: Patience,
+        on_leave: Callable[[str], None],
     ) -> None:
         self._prompt_id = prompt_id
         self._places = places
         self._patience = patience
+        self._on_leave = on_leave
         self.left = dict(clients)
         self.at = ""
 
@@ -63,6 +73,7 @@ class Search:
             return False
         del self.left[server]
         self.at = ""
+        self._on_leave(server)
         return True
 
     async def _ask(self) -> tuple[str, set[str]]:
