@@ -20,6 +20,7 @@ from flows.cancelling import cancelled_once
 from flows.measures import timed_image
 from flows.stages import ended, options, result_of, try_id
 from flows.studio import Studio
+from tabario.clients.comfyui import StalePicture
 from tabario.clients.comfyui.graph import Graph
 from tabario.content import content_key
 from tabario.errors import ImageFailed, ImageTimedOut
@@ -36,7 +37,10 @@ AHEAD: Final = 2
 """Pictures of one job on their way for each place at a server: one is there, another is fetched, checked, or waits."""
 
 ATTEMPTS: Final = 2
-"""How often a picture is painted that comes out broken or black; each attempt has a seed of its own."""
+"""How often a job has a picture painted that comes out broken or black; each attempt has a seed of its own."""
+
+MAX_NUMBER: Final = 50
+"""Attempts are numbered through all jobs that want the picture. Of so many, what earlier jobs left is looked at."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -101,14 +105,20 @@ async def image(studio: Studio, scene: Scene) -> State[ScenePicture]:
 
 async def paint_picture(studio: Studio, scene: Scene, key: str) -> bytes:
     """A checked PNG. Raises ImageFailed when no attempt gave one, ImageTimedOut, RetryLater."""
-    for attempt in range(1, ATTEMPTS):
+    attempts_left = ATTEMPTS
+    for number in range(1, MAX_NUMBER):
         try:
-            return await attempt_picture(studio, scene, key, attempt)
+            return await attempt_picture(studio, scene, key, number)
         except ImageTimedOut:
             raise
+        except StalePicture as error:
+            get_run_logger().warning("What an earlier job left of scene %d is of no use: %s", scene.index, error)
         except ImageFailed as error:
+            attempts_left -= 1
+            if not attempts_left:
+                raise
             get_run_logger().warning("Scene %d is painted once more: %s", scene.index, error)
-    return await attempt_picture(studio, scene, key, ATTEMPTS)
+    return await attempt_picture(studio, scene, key, MAX_NUMBER)
 
 
 async def attempt_picture(studio: Studio, scene: Scene, key: str, attempt: int) -> bytes:
@@ -126,7 +136,8 @@ async def attempt_picture(studio: Studio, scene: Scene, key: str, attempt: int) 
         painted, data = await cancelled_once(
             studio.comfyui.paint(graph, prompt_id=prompt_id, extra_data=whose, turn=turn, on_place=watch.restart)
         )
-        await asyncio.to_thread(partial(check_picture, black=scene.black), data, studio.job.spec.image_size)
+        with painted.examined():
+            await asyncio.to_thread(partial(check_picture, black=scene.black), data, studio.job.spec.image_size)
     studio.progress.charge(gpu_seconds=painted.busy_seconds)
     busy = COMFYUI_BUSY_SECONDS.increment(painted.busy_seconds)
     await studio.progress.recorder.record(f"{prompt_id}:busy", busy)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 from uuid import uuid4
 
+from tabario.clients.comfyui import StalePicture
 from tabario.errors import RetryLater, StageFailed
 from tabario.jobs import Job
 from tabario.metrics.definitions import (
@@ -98,10 +99,15 @@ class Stopwatch:
 
 @asynccontextmanager
 async def timed_image(recorder: Recorder, try_id: str, workflow: str) -> AsyncIterator[Stopwatch]:
-    """Times a picture, failed ones too: else slow servers would look fast. The block restarts the watch to begin."""
+    """Times a picture, failed ones too: else slow servers would look fast. The block restarts the watch to begin.
+
+    A stale one was counted when it failed its own job.
+    """
     watch = Stopwatch()
     try:
         yield watch
+    except StalePicture:
+        raise
     except (StageFailed, RetryLater) as error:
         failed = IMAGE_GENERATION_FAILURES.increment(reason=reason_of(error))
         await recorder.record(f"{try_id}:image", failed, *_image_seconds(watch.seconds, workflow))

@@ -83,11 +83,16 @@ class ComfyUIClient:
         return await painting.finish()
 
     async def fetch(self, painted: Painted) -> bytes:
-        """The bytes of a picture. Raises ImageFailed when its file is gone, RetryLater when the server stays away."""
+        """The bytes of a picture.
+
+        Raises ImageFailed when its file is gone, StalePicture when an earlier order left it, RetryLater when the
+        server stays away.
+        """
         asked = time.monotonic()
         while True:
             try:
-                return await self._routes.view(painted.file)
+                with painted.examined():
+                    return await self._routes.view(painted.file)
             except ComfyUIUnavailable:
                 if time.monotonic() - asked > self._patience.outage:
                     raise

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -37,6 +38,10 @@ async def nobody_to_tell() -> None:
 
 class ServerGone(ComfyUIUnavailable):
     """The server has a picture of ours, and is away or stuck for longer than anybody waits: ask another one."""
+
+
+class StalePicture(ImageFailed):
+    """The picture was painted for an earlier order, and its file is bad or gone: have it painted under a new id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,24 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """A picture that lies ready at the server. `busy_seconds` is what its executor spent on it."""
+    """A picture that lies ready at the server. `busy_seconds` is what its executor spent on it.
+
+    `adopted`: this order did not send the prompt.
+    """
 
     file: SavedFile
     busy_seconds: float
+    adopted: bool
+
+    @contextmanager
+    def examined(self) -> Iterator[None]:
+        """The block reads or checks the file: an ImageFailed there becomes a StalePicture if the picture is adopted."""
+        try:
+            yield
+        except ImageFailed as error:
+            if self.adopted:
+                raise StalePicture(str(error)) from error
+            raise
 
 
 class Painting:
@@ -163,7 +182,7 @@ class Painting:
         files = ended.saved_files(self._order.graph.output_node)
         if len(files) != 1:
             raise ImageFailed(f"ComfyUI saved {len(files)} pictures where the workflow promises one.")
-        return Painted(files[0], ended.busy_seconds)
+        return Painted(files[0], ended.busy_seconds, adopted=not self._sends)
 
     def _is_really_missing(self) -> bool:
         now = time.monotonic()

@@ -76,7 +76,7 @@ class ComfyUIPool:
         """Waits for a place, has the picture painted there and fetches it; `on_place` is called at its first place.
 
         A prompt that any of the servers has, from another job or a run that died, is adopted where it is. Raises what
-        `ComfyUIClient.paint` raises; RetryLater only when no server could take the picture for too long.
+        `ComfyUIClient.paint` and `fetch` raise; RetryLater only when no server could take the picture for too long.
         """
         ticket = str(prompt_id)
         search = Search(
