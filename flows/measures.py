@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from tabario.clients.comfyui import StalePicture
 from tabario.errors import RetryLater, StageFailed
@@ -112,9 +112,12 @@ async def timed_image(recorder: Recorder, try_id: str, workflow: str) -> AsyncIt
         failed = IMAGE_GENERATION_FAILURES.increment(reason=reason_of(error))
         await recorder.record(f"{try_id}:image", failed, *_image_seconds(watch.seconds, workflow))
         raise
-    await recorder.record(
-        f"{try_id}:image", IMAGES_GENERATED.increment(workflow=workflow), *_image_seconds(watch.seconds, workflow)
-    )
+    await recorder.record(f"{try_id}:image", *_image_seconds(watch.seconds, workflow))
+
+
+async def count_image(recorder: Recorder, prompt_id: UUID, workflow: str) -> None:
+    """Counts a picture that is in the store: once, however many tries and jobs adopted its prompt."""
+    await recorder.record(f"{prompt_id}:made", IMAGES_GENERATED.increment(workflow=workflow))
 
 
 def _image_seconds(seconds: float, workflow: str) -> tuple[Observation, ...]:

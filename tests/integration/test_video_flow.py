@@ -23,7 +23,7 @@ from tabario.cli.deployment import deploy
 from tabario.clients.store import MediaStore, open_store
 from tabario.film.mp4 import read_mp4
 from tabario.jobs import Job, SceneChange
-from tabario.metrics.definitions import IMAGE_GENERATION_FAILURES, VOICE_FALLBACKS
+from tabario.metrics.definitions import IMAGE_GENERATION_FAILURES, IMAGES_GENERATED, VOICE_FALLBACKS
 from tabario.metrics.ledger import MetricsLedger
 from tabario.metrics.series import Observation
 from tabario.queue import JobQueue
@@ -295,6 +295,28 @@ async def test_pictures_cleaned_away_at_comfyui_are_painted_anew(settings: Setti
 
     assert state.type is StateType.COMPLETED
     assert comfyui.images_painted() == painted + 1
+
+
+async def test_a_picture_that_could_not_be_stored_is_counted_and_charged_once_when_another_job_adopts_it(
+    settings: Settings, records: JobRecords, redis: Redis, comfyui: ComfyUIServer
+) -> None:
+    await deploy(settings)
+    await run(new_job(script=ONE_SCENE, prompts=[{"image_prompt": "an otter in a mill"}]))  # keeps the voiceover
+    made, painted = IMAGES_GENERATED.increment(workflow="text2image"), comfyui.images_painted()
+    before = await counted(redis, made)
+    first, second = (new_job(script=ONE_SCENE, prompts=[{"image_prompt": "a pike in a pond"}]) for _ in range(2))
+
+    with no_file_larger_than(10_000):
+        state = await run(first)
+    assert state.type is StateType.FAILED
+    assert await counted(redis, made) == before
+    state = await run(second)
+
+    assert state.type is StateType.COMPLETED
+    assert comfyui.images_painted() == painted + 1
+    assert await counted(redis, made) == before + 1
+    assert (await record_of(records, first)).receipt.gpu_seconds > 0
+    assert (await record_of(records, second)).receipt.gpu_seconds == 0
 
 
 async def counted(redis: Redis, observation: Observation) -> float:

@@ -78,12 +78,13 @@ class Order:
 class Painted:
     """A picture that lies ready at the server. `busy_seconds` is what its executor spent on it.
 
-    `adopted`: this order did not send the prompt.
+    `adopted`: this order did not send the prompt. `ours`: it was sent for this order's job, by whatever process.
     """
 
     file: SavedFile
     busy_seconds: float
     adopted: bool
+    ours: bool
 
     @contextmanager
     def examined(self) -> Iterator[None]:
@@ -182,7 +183,8 @@ class Painting:
         files = ended.saved_files(self._order.graph.output_node)
         if len(files) != 1:
             raise ImageFailed(f"ComfyUI saved {len(files)} pictures where the workflow promises one.")
-        return Painted(files[0], ended.busy_seconds, adopted=not self._sends)
+        ours = was_sent_for(ended.prompt, self._order.extra_data)
+        return Painted(files[0], ended.busy_seconds, adopted=not self._sends, ours=ours)
 
     def _is_really_missing(self) -> bool:
         now = time.monotonic()
