@@ -192,6 +192,22 @@ async def test_prompt_of_a_process_that_died_is_adopted(
     assert endings(server, prompt_id) == ["success"]
 
 
+@pytest.mark.parametrize(
+    ("sender", "told"), [(None, (False, True)), (OUR_JOB, (True, True)), ({"job_id": "other"}, (True, False))]
+)
+async def test_picture_tells_whether_it_was_adopted_and_whose_job_had_it_painted(
+    server: ComfyUIServer,
+    client: ComfyUIClient,
+    prompt_id: UUID,
+    sender: dict[str, str] | None,
+    told: tuple[bool, bool],
+) -> None:
+    if sender is not None:
+        await send(server, prompt_id, sender)
+    painted = await client.paint(graph_of(prompt_id), prompt_id=prompt_id, extra_data=OUR_JOB)
+    assert (painted.adopted, painted.ours) == told
+
+
 async def test_two_clients_that_want_the_same_prompt_pay_once(
     server: ComfyUIServer, client: ComfyUIClient, prompt_id: UUID
 ) -> None:
