@@ -7,6 +7,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -17,9 +18,10 @@ from prefect.runtime import flow_run
 
 from flows.artifacts import show_gallery
 from flows.cancelling import cancelled_once
-from flows.measures import timed_image
+from flows.measures import count_image, timed_image
 from flows.stages import ended, options, result_of, try_id
 from flows.studio import Studio
+from tabario.clients.comfyui import StalePicture
 from tabario.clients.comfyui.graph import Graph
 from tabario.content import content_key
 from tabario.errors import ImageFailed, ImageTimedOut
@@ -36,7 +38,10 @@ AHEAD: Final = 2
 """Pictures of one job on their way for each place at a server: one is there, another is fetched, checked, or waits."""
 
 ATTEMPTS: Final = 2
-"""How often a picture is painted that comes out broken or black; each attempt has a seed of its own."""
+"""How often a job has a picture painted that comes out broken or black; each attempt has a seed of its own."""
+
+MAX_NUMBER: Final = 50
+"""Attempts are numbered through all jobs that want the picture. Of so many, what earlier jobs left is looked at."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -84,7 +89,7 @@ async def image(studio: Studio, scene: Scene) -> State[ScenePicture]:
     key = picture_key(studio.job, scene)
     cached = await studio.store.exists(key)
     if not cached:
-        await studio.store.put_bytes(key, await paint_picture(studio, scene, key))
+        await keep_picture(studio, key, await paint_picture(studio, scene, key))
     size = studio.job.spec.image_size
     return ended(
         ScenePicture(
@@ -99,19 +104,43 @@ async def image(studio: Studio, scene: Scene) -> State[ScenePicture]:
     )
 
 
-async def paint_picture(studio: Studio, scene: Scene, key: str) -> bytes:
-    """A checked PNG. Raises ImageFailed when no attempt gave one, ImageTimedOut, RetryLater."""
-    for attempt in range(1, ATTEMPTS):
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A checked PNG. `gpu_seconds` is what its job owes for it: nothing if another job had it painted."""
+
+    data: bytes
+    prompt_id: UUID
+    gpu_seconds: float
+
+
+async def keep_picture(studio: Studio, key: str, picture: Picture) -> None:
+    """Stores a picture, and counts it then: until it is stored, another try or job may adopt its prompt."""
+    try:
+        await studio.store.put_bytes(key, picture.data)
+    finally:
+        studio.progress.charge_gpu(picture.prompt_id, picture.gpu_seconds)
+    await count_image(studio.progress.recorder, picture.prompt_id, STYLES[studio.job.spec.image_style].workflow)
+
+
+async def paint_picture(studio: Studio, scene: Scene, key: str) -> Picture:
+    """A checked picture. Raises ImageFailed when no attempt gave one, ImageTimedOut, RetryLater."""
+    attempts_left = ATTEMPTS
+    for number in range(1, MAX_NUMBER):
         try:
-            return await attempt_picture(studio, scene, key, attempt)
+            return await attempt_picture(studio, scene, key, number)
         except ImageTimedOut:
             raise
+        except StalePicture as error:
+            get_run_logger().warning("What an earlier job left of scene %d is of no use: %s", scene.index, error)
         except ImageFailed as error:
+            attempts_left -= 1
+            if not attempts_left:
+                raise
             get_run_logger().warning("Scene %d is painted once more: %s", scene.index, error)
-    return await attempt_picture(studio, scene, key, ATTEMPTS)
+    return await attempt_picture(studio, scene, key, MAX_NUMBER)
 
 
-async def attempt_picture(studio: Studio, scene: Scene, key: str, attempt: int) -> bytes:
+async def attempt_picture(studio: Studio, scene: Scene, key: str, attempt: int) -> Picture:
     """One attempt at a picture.
 
     The prompt's id follows from what is painted, so a run that takes over from a dead one finds the picture that
@@ -126,11 +155,11 @@ async def attempt_picture(studio: Studio, scene: Scene, key: str, attempt: int) 
         painted, data = await cancelled_once(
             studio.comfyui.paint(graph, prompt_id=prompt_id, extra_data=whose, turn=turn, on_place=watch.restart)
         )
-        await asyncio.to_thread(partial(check_picture, black=scene.black), data, studio.job.spec.image_size)
-    studio.progress.charge(gpu_seconds=painted.busy_seconds)
+        with painted.examined():
+            await asyncio.to_thread(partial(check_picture, black=scene.black), data, studio.job.spec.image_size)
     busy = COMFYUI_BUSY_SECONDS.increment(painted.busy_seconds)
     await studio.progress.recorder.record(f"{prompt_id}:busy", busy)
-    return data
+    return Picture(data, prompt_id, painted.busy_seconds if painted.ours else 0.0)
 
 
 def graph_of(job: Job, scene: Scene, *, attempt: int, filename_prefix: str) -> Graph:

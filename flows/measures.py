@@ -6,8 +6,9 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+from tabario.clients.comfyui import StalePicture
 from tabario.errors import RetryLater, StageFailed
 from tabario.jobs import Job
 from tabario.metrics.definitions import (
@@ -98,17 +99,25 @@ class Stopwatch:
 
 @asynccontextmanager
 async def timed_image(recorder: Recorder, try_id: str, workflow: str) -> AsyncIterator[Stopwatch]:
-    """Times a picture, failed ones too: else slow servers would look fast. The block restarts the watch to begin."""
+    """Times a picture, failed ones too: else slow servers would look fast. The block restarts the watch to begin.
+
+    A stale one was counted when it failed its own job.
+    """
     watch = Stopwatch()
     try:
         yield watch
+    except StalePicture:
+        raise
     except (StageFailed, RetryLater) as error:
         failed = IMAGE_GENERATION_FAILURES.increment(reason=reason_of(error))
         await recorder.record(f"{try_id}:image", failed, *_image_seconds(watch.seconds, workflow))
         raise
-    await recorder.record(
-        f"{try_id}:image", IMAGES_GENERATED.increment(workflow=workflow), *_image_seconds(watch.seconds, workflow)
-    )
+    await recorder.record(f"{try_id}:image", *_image_seconds(watch.seconds, workflow))
+
+
+async def count_image(recorder: Recorder, prompt_id: UUID, workflow: str) -> None:
+    """Counts a picture that is in the store: once, however many tries and jobs adopted its prompt."""
+    await recorder.record(f"{prompt_id}:made", IMAGES_GENERATED.increment(workflow=workflow))
 
 
 def _image_seconds(seconds: float, workflow: str) -> tuple[Observation, ...]:

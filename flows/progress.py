@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
+from uuid import UUID
 
 from prefect.client.schemas.objects import State
 from prefect.logging.loggers import get_run_logger
@@ -45,6 +46,7 @@ class Progress:
         self._share = 0.0
         self._film_seconds = 0.0
         self._painted = 0
+        self._charged = set[UUID]()
         self.recorder = recorder
 
     async def start(self) -> None:
@@ -86,6 +88,12 @@ class Progress:
     def charge(self, **used: float) -> None:
         """So much more was used; the names are those of a receipt's fields."""
         self._receipt = self._receipt.plus(**used)
+
+    def charge_gpu(self, prompt_id: UUID, seconds: float) -> None:
+        """ComfyUI worked so long on a prompt of this job, which is charged once however often it is adopted."""
+        if prompt_id not in self._charged:
+            self._charged.add(prompt_id)
+            self.charge(gpu_seconds=seconds)
 
     def spoken(self, voiceover: Voiceover) -> None:
         """The voiceover is in the store."""

@@ -107,6 +107,11 @@ def tier_key(user_id: str) -> str:
     return f"video_orchestrator:tier:{user_id}"
 
 
+def given_key(ticket: str) -> str:
+    """Redis set of the ComfyUI servers that may have been sent a picture."""
+    return f"video_orchestrator:places:given:{ticket}"
+
+
 def metrics_event_key(event_id: str) -> str:
     """Redis string that remembers for a day that an event was counted."""
     return f"video_orchestrator:metrics:event:{event_id}"

@@ -28,6 +28,8 @@ FIRST_PAUSE_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 30.0
 LIFETIME_SECONDS: Final = 3600.0
 DRAINING_SECONDS: Final = 30 * 24 * 3600
+GIVEN_SECONDS: Final = 6 * 3600
+"""So long it is remembered which server was sent a picture: longer than a picture waits and is painted there."""
 
 _MATCH: Final = (files(__package__) / "match.lua").read_text(encoding="utf-8")
 _CLOSE: Final = (files(__package__) / "close.lua").read_text(encoding="utf-8")
@@ -80,6 +82,19 @@ class Board:
         ]
         reply = json.loads(await self._match(_MATCH_KEYS, arguments))
         return Matched(granted=dict(reply["granted"]), open=dict(reply["open"]))
+
+    async def give(self, ticket: str, server: str) -> None:
+        """The server is about to be sent the picture. Tickets end with their process; this is told to its successor."""
+        key = names.given_key(ticket)
+        async with self._redis.pipeline() as pipe:
+            pipe.sadd(key, server)
+            pipe.expire(key, GIVEN_SECONDS)
+            await pipe.execute()
+
+    async def given(self, ticket: str) -> frozenset[str]:
+        """The servers that may have been sent the picture."""
+        members = await self._redis.smembers(names.given_key(ticket))
+        return frozenset(member if isinstance(member, str) else member.decode() for member in members)
 
     async def close(self, server: str) -> None:
         """The server failed: it gets no new pictures for a while, then one on probation."""

@@ -23,7 +23,8 @@ local lives = {}
 for _, name in ipairs(redis.call('ZRANGE', processes_key, 0, -1)) do lives[name] = true end
 
 -- Everybody's tickets. The same picture has the same ticket: while another living process has it, this one waits, and
--- then finds the picture; from a dead one it takes over the place.
+-- then finds the picture; from a dead one it takes over the place. What a process gave back and wants anew is as new:
+-- the server may have failed.
 local tickets, changed = {}, {}
 for id, text in pairs(read_hash(tickets_key)) do
   local ticket, mine = cjson.decode(text), wanted[id]
@@ -32,7 +33,7 @@ for id, text in pairs(read_hash(tickets_key)) do
   elseif mine then
     mine.since = ticket.since
     for _, server in ipairs(mine.servers) do
-      if mine.server == '' and ticket.server == server then mine.server = server end
+      if mine.server == '' and ticket.server == server and ticket.process ~= process then mine.server = server end
     end
   else
     redis.call('HDEL', tickets_key, id)

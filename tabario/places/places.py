@@ -10,10 +10,10 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 from redis.exceptions import RedisError
@@ -27,8 +27,13 @@ ASK_SECONDS: Final = 0.2
 
 RENEW_SECONDS: Final = 2.0
 
+REPLY_SECONDS: Final = 1.0
+"""How long a picture that has a place waits for Redis, which it can do without."""
+
 WEIGHTS: Final = {Tier.STANDARD: 1, Tier.PREMIUM: 2}
 """A premium job gets so many pictures for each one of a standard job, while both have pictures waiting."""
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +109,18 @@ class Places:
             del self._tickets[ticket]
             self._news.set()
 
+    async def give(self, ticket: str, server: str) -> None:
+        """Tells everybody that the server is about to be sent the picture."""
+        with suppress(RedisError, TimeoutError):
+            await _soon(self._board.give(ticket, server))
+
+    async def given(self, ticket: str) -> frozenset[str] | None:
+        """The servers that may have been sent the picture, by any process; None when Redis does not tell."""
+        try:
+            return await _soon(self._board.given(ticket))
+        except (RedisError, TimeoutError):
+            return None
+
     async def failed(self, server: str) -> None:
         """Tells everybody that the server is in trouble."""
         with suppress(RedisError):
@@ -168,3 +185,14 @@ class Places:
                 granted[id_] = server
                 held.append(server)
         return granted
+
+
+async def _soon(call: Coroutine[Any, Any, T]) -> T:
+    """What Redis says. Raises TimeoutError when that takes long.
+
+    Shielded, because the Redis client may lose a cancellation, and then a picture that nobody wants would be painted.
+    """
+    reply = asyncio.create_task(call)
+    reply.add_done_callback(lambda done: done.cancelled() or done.exception())  # else asyncio complains of an error
+    async with asyncio.timeout(REPLY_SECONDS):
+        return await asyncio.shield(reply)

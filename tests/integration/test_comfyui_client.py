@@ -192,6 +192,22 @@ async def test_prompt_of_a_process_that_died_is_adopted(
     assert endings(server, prompt_id) == ["success"]
 
 
+@pytest.mark.parametrize(
+    ("sender", "told"), [(None, (False, True)), (OUR_JOB, (True, True)), ({"job_id": "other"}, (True, False))]
+)
+async def test_picture_tells_whether_it_was_adopted_and_whose_job_had_it_painted(
+    server: ComfyUIServer,
+    client: ComfyUIClient,
+    prompt_id: UUID,
+    sender: dict[str, str] | None,
+    told: tuple[bool, bool],
+) -> None:
+    if sender is not None:
+        await send(server, prompt_id, sender)
+    painted = await client.paint(graph_of(prompt_id), prompt_id=prompt_id, extra_data=OUR_JOB)
+    assert (painted.adopted, painted.ours) == told
+
+
 async def test_two_clients_that_want_the_same_prompt_pay_once(
     server: ComfyUIServer, client: ComfyUIClient, prompt_id: UUID
 ) -> None:
@@ -310,13 +326,18 @@ async def test_cancelling_spares_a_prompt_that_another_job_sent(
         assert await queued(server, "pending") == [str(prompt_id)]
 
 
-async def test_cancelling_by_id_stops_that_prompt_and_an_unknown_id_is_no_error(
-    server: ComfyUIServer, client: ComfyUIClient
+async def test_withdrawing_by_id_stops_that_prompt_of_that_job_and_an_unknown_id_is_no_error(
+    server: ComfyUIServer, client: ComfyUIClient, prompt_id: UUID
 ) -> None:
-    async with hanging(server, client, OUR_JOB) as running:
-        await client.cancel(uuid4())
-        assert await queued(server, "running") == [str(running)]
+    server.arm("hang")
+    await send(server, prompt_id)
+    await until_queued(server, prompt_id, "running")
+    await client.withdraw(uuid4(), extra_data=OUR_JOB)
+    await client.withdraw(prompt_id, extra_data={"job_id": "other"})
+    assert await queued(server, "running") == [str(prompt_id)]
+    await client.withdraw(prompt_id, extra_data=OUR_JOB)
     await until_idle(server)
+    assert endings(server, prompt_id) == ["interrupted"]
 
 
 async def test_server_tells_its_version_and_lacks_nothing(client: ComfyUIClient) -> None:

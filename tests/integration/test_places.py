@@ -146,6 +146,15 @@ async def test_a_failed_server_is_closed_then_on_probation_then_open_again(
     assert len((await board.match("process", wanted)).granted) == 2
 
 
+async def test_a_picture_given_back_by_a_server_that_failed_goes_to_another_one_at_once(board: Board) -> None:
+    wanted = {"picture": ticket(servers=["one", "two"])}
+    await board.drain("two")
+    assert (await board.match("process", wanted)).granted == {"picture": "one"}
+    await board.refill("two")
+    await board.close("one")
+    assert (await board.match("process", wanted)).granted == {"picture": "two"}
+
+
 async def test_waiting_ends_when_no_server_is_open_for_too_long(board: Board) -> None:
     await board.close("one")
     places = Places(board, places=2, patience=0.1)
@@ -172,6 +181,7 @@ async def test_nothing_stays_in_redis_for_ever(board: Board, redis: Redis) -> No
     await board.match("process", {"1": ticket()})
     await board.close("one")
     await board.drain("two")
+    await board.give("1", "one")
     keys = await redis.keys("*")
-    assert len(keys) == 6
+    assert len(keys) == 7
     assert all([await redis.ttl(key) > 0 for key in keys])

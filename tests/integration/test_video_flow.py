@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +23,9 @@ from tabario.cli.deployment import deploy
 from tabario.clients.store import MediaStore, open_store
 from tabario.film.mp4 import read_mp4
 from tabario.jobs import Job, SceneChange
-from tabario.metrics.definitions import VOICE_FALLBACKS
+from tabario.metrics.definitions import IMAGE_GENERATION_FAILURES, IMAGES_GENERATED, VOICE_FALLBACKS
 from tabario.metrics.ledger import MetricsLedger
+from tabario.metrics.series import Observation
 from tabario.queue import JobQueue
 from tabario.records import Companion, JobRecord, JobRecords, Stage
 from tabario.settings import ComfyUISettings, Settings, VoiceEngineName, VoiceSettings
@@ -35,6 +37,8 @@ from tests.support.waiting import eventually
 
 UNSEEN = [{"image_prompt": "a badger with a torch"}, {"image_prompt": "a hare under the moon"}]
 """Prompts of a job that no other test has painted: ComfyUI remembers."""
+
+ONE_SCENE = "The stork comes home."
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +260,69 @@ async def test_a_black_picture_is_painted_once_more(
     assert state.type is StateType.COMPLETED
     assert (await record_of(records, job)).film is not None
     assert comfyui.images_painted() == painted + 3
+
+
+@pytest.mark.parametrize("fault", ["black_picture", "truncated_picture"])
+async def test_bad_pictures_of_an_earlier_job_do_not_fail_the_next_one(
+    settings: Settings, records: JobRecords, redis: Redis, comfyui: ComfyUIServer, fault: str
+) -> None:
+    await deploy(settings)
+    comfyui.arm(fault, times=2)
+    prompts = [{"image_prompt": f"a stork above a chimney, {fault}"}]
+    job = new_job(script=ONE_SCENE, prompts=prompts)
+    state = await run(job)
+    await assert_failed(state, await record_of(records, job), settings, stage=Stage.IMAGES, message="images: ")
+    failures = await counted(redis, IMAGE_GENERATION_FAILURES.increment(reason="error"))
+    painted = comfyui.images_painted()
+
+    state = await run(new_job(script=ONE_SCENE, prompts=prompts))
+
+    assert state.type is StateType.COMPLETED
+    assert comfyui.images_painted() == painted + 1
+    assert await counted(redis, IMAGE_GENERATION_FAILURES.increment(reason="error")) == failures
+
+
+async def test_pictures_cleaned_away_at_comfyui_are_painted_anew(settings: Settings, comfyui: ComfyUIServer) -> None:
+    await deploy(settings)
+    comfyui.arm("black_picture", times=1)  # so that the file of a second attempt is cleaned away, too
+    prompts = [{"image_prompt": "a mole in a garden"}]
+    await run(new_job(script=ONE_SCENE, prompts=prompts))
+    shutil.rmtree(settings.media.root)
+    shutil.rmtree(comfyui.directory / "output")
+    painted = comfyui.images_painted()
+
+    state = await run(new_job(script=ONE_SCENE, prompts=prompts))
+
+    assert state.type is StateType.COMPLETED
+    assert comfyui.images_painted() == painted + 1
+
+
+async def test_a_picture_that_could_not_be_stored_is_counted_and_charged_once_when_another_job_adopts_it(
+    settings: Settings, records: JobRecords, redis: Redis, comfyui: ComfyUIServer
+) -> None:
+    await deploy(settings)
+    await run(new_job(script=ONE_SCENE, prompts=[{"image_prompt": "an otter in a mill"}]))  # keeps the voiceover
+    made, painted = IMAGES_GENERATED.increment(workflow="text2image"), comfyui.images_painted()
+    before = await counted(redis, made)
+    first, second = (new_job(script=ONE_SCENE, prompts=[{"image_prompt": "a pike in a pond"}]) for _ in range(2))
+
+    with no_file_larger_than(10_000):
+        state = await run(first)
+    assert state.type is StateType.FAILED
+    assert await counted(redis, made) == before
+    state = await run(second)
+
+    assert state.type is StateType.COMPLETED
+    assert comfyui.images_painted() == painted + 1
+    assert await counted(redis, made) == before + 1
+    assert (await record_of(records, first)).receipt.gpu_seconds > 0
+    assert (await record_of(records, second)).receipt.gpu_seconds == 0
+
+
+async def counted(redis: Redis, observation: Observation) -> float:
+    """What the metric of the observation stands at."""
+    ((series, _),) = observation.deltas
+    return (await MetricsLedger(redis).read()).values.get(series, 0.0)
 
 
 async def test_a_dead_voice_service_is_replaced_and_that_is_counted(

@@ -2,7 +2,7 @@
 
 from tabario.clients.comfyui.client import ComfyUIClient
 from tabario.clients.comfyui.graph import Graph, Nodes
-from tabario.clients.comfyui.painting import Painted, Patience
+from tabario.clients.comfyui.painting import Painted, Patience, StalePicture
 from tabario.clients.comfyui.pool import ComfyUIPool, server_name
 from tabario.clients.comfyui.replies import SystemStats
 from tabario.clients.comfyui.routes import Observe
@@ -15,6 +15,7 @@ __all__ = [
     "Observe",
     "Painted",
     "Patience",
+    "StalePicture",
     "SystemStats",
     "server_name",
 ]

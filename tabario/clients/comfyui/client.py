@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Final, Self
 from uuid import UUID
@@ -13,7 +13,15 @@ from uuid import UUID
 import httpx
 
 from tabario.clients.comfyui.graph import Graph
-from tabario.clients.comfyui.painting import Order, Painted, Painting, Patience, cancel_prompt
+from tabario.clients.comfyui.painting import (
+    Announce,
+    Order,
+    Painted,
+    Painting,
+    Patience,
+    nobody_to_tell,
+    withdraw_prompt,
+)
 from tabario.clients.comfyui.replies import SystemStats
 from tabario.clients.comfyui.routes import ComfyUIUnavailable, Observe, Routes, unobserved
 from tabario.clients.comfyui.wakeups import WakeUps
@@ -48,44 +56,68 @@ class ComfyUIClient:
     ) -> None:
         await self._resources.__aexit__(kind, error, traceback)
 
-    async def paint(self, graph: Graph, *, prompt_id: UUID, extra_data: Mapping[str, str]) -> Painted:
+    async def paint(
+        self,
+        graph: Graph,
+        *,
+        prompt_id: UUID,
+        extra_data: Mapping[str, str],
+        announce: Announce = nobody_to_tell,
+        witnessed: bool = False,
+    ) -> Painted:
         """Has the one picture painted that the graph makes; `fetch` gets its bytes.
 
         A prompt of that id which the server has queued, runs or has finished is adopted, so the same call after a
         crash pays nothing twice. A new attempt needs a new id and a new `filename_prefix` in the graph. Cancelling
         the call takes the prompt off the server, unless `extra_data` shows that it was sent for another job.
+        `announce` is called before the prompt is sent; `witnessed` says that the server was seen to have it.
         Raises ImageFailed, ImageTimedOut, ServerGone, and ComfyUIUnavailable before the server was given the prompt.
         """
-        order = Order(str(prompt_id), graph, extra_data)
         painting = Painting(
-            order, routes=self._routes, wakeups=self._wakeups, watch=self._watch, patience=self._patience
+            Order(str(prompt_id), graph, extra_data, announce=announce, witnessed=witnessed),
+            routes=self._routes,
+            wakeups=self._wakeups,
+            watch=self._watch,
+            patience=self._patience,
         )
         return await painting.finish()
 
     async def fetch(self, painted: Painted) -> bytes:
-        """The bytes of a picture. Raises ImageFailed when its file is gone, RetryLater when the server stays away."""
+        """The bytes of a picture.
+
+        Raises ImageFailed when its file is gone, StalePicture when an earlier order left it, RetryLater when the
+        server stays away.
+        """
         asked = time.monotonic()
         while True:
             try:
-                return await self._routes.view(painted.file)
+                with painted.examined():
+                    return await self._routes.view(painted.file)
             except ComfyUIUnavailable:
                 if time.monotonic() - asked > self._patience.outage:
                     raise
             await asyncio.sleep(self._patience.poll)
 
     async def knows(self, prompt_id: UUID) -> bool:
-        """Whether the server has this prompt waiting, running or painted; no when it does not answer soon."""
-        with suppress(ComfyUIUnavailable, TimeoutError):
+        """Whether the server has this prompt waiting, running or painted.
+
+        Raises ComfyUIUnavailable when it does not say so soon, which is not a no: it may be away with the prompt.
+        """
+        try:
             async with asyncio.timeout(LOOK_SECONDS):
                 if (await self._routes.queue()).find(str(prompt_id)):
                     return True
                 ended = await self._routes.history(str(prompt_id))
-                return ended is not None and ended.succeeded
-        return False
+        except TimeoutError as error:
+            raise ComfyUIUnavailable("The ComfyUI server does not answer soon.") from error
+        return ended is not None and ended.succeeded
 
-    async def cancel(self, prompt_id: UUID) -> None:
-        """Removes the prompt from the queue or stops it; does nothing when it is neither. Raises RetryLater."""
-        await cancel_prompt(self._routes, str(prompt_id))
+    async def withdraw(self, prompt_id: UUID, *, extra_data: Mapping[str, str]) -> None:
+        """Takes the prompt off the server, unless `extra_data` shows that it was sent for another job.
+
+        Does nothing when it neither waits nor runs there. Raises ComfyUIUnavailable.
+        """
+        await withdraw_prompt(self._routes, str(prompt_id), extra_data)
 
     async def upload_image(self, name: str, data: bytes) -> str:
         """Stores an input picture; returns what a LoadImage node takes. Raises ImageFailed or RetryLater."""

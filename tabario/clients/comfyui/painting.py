@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 
@@ -26,11 +27,21 @@ from tabario.errors import ImageFailed, ImageTimedOut
 MAX_SENDS: Final = 3
 CANCEL_SECONDS: Final = 10.0
 
+Announce: TypeAlias = Callable[[], Awaitable[None]]
+
 _log = logging.getLogger(__name__)
+
+
+async def nobody_to_tell() -> None:
+    """Announces nothing."""
 
 
 class ServerGone(ComfyUIUnavailable):
     """The server has a picture of ours, and is away or stuck for longer than anybody waits: ask another one."""
+
+
+class StalePicture(ImageFailed):
+    """The picture was painted for an earlier order, and its file is bad or gone: have it painted under a new id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +62,39 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to paint. `extra_data` travels with the prompt and says whose it is."""
+    """What to paint. `extra_data` travels with the prompt and says whose it is.
+
+    `announce` is called before the prompt is sent. `witnessed`: the server was seen to have the prompt already.
+    """
 
     prompt_id: str
     graph: Graph
     extra_data: Mapping[str, str]
-
-    def owns(self, item: QueuedPrompt) -> bool:
-        """Whether the queued prompt was sent for the same job."""
-        return self.extra_data.items() <= item.extra_data.items()
+    announce: Announce = nobody_to_tell
+    witnessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """A picture that lies ready at the server. `busy_seconds` is what its executor spent on it."""
+    """A picture that lies ready at the server. `busy_seconds` is what its executor spent on it.
+
+    `adopted`: this order did not send the prompt. `ours`: it was sent for this order's job, by whatever process.
+    """
 
     file: SavedFile
     busy_seconds: float
+    adopted: bool
+    ours: bool
+
+    @contextmanager
+    def examined(self) -> Iterator[None]:
+        """The block reads or checks the file: an ImageFailed there becomes a StalePicture if the picture is adopted."""
+        try:
+            yield
+        except ImageFailed as error:
+            if self.adopted:
+                raise StalePicture(str(error)) from error
+            raise
 
 
 class Painting:
@@ -80,7 +107,7 @@ class Painting:
         self._watch = watch
         self._patience = patience
         self._sends = 0
-        self._witnessed = False  # this order sent the prompt or saw it in the queue
+        self._witnessed = order.witnessed  # this order sent the prompt, or it was seen at the server
         self._missing_since: float | None = None
         self._superseded: float | None = None  # number of a failed entry that a new submission replaces
         self._trouble_since: float | None = None
@@ -118,9 +145,7 @@ class Painting:
         """Takes the prompt off the server, unless it was sent for another job. Never raises, never takes long."""
         with anyio.move_on_after(CANCEL_SECONDS, shield=True):
             try:
-                item = (await self._routes.queue()).find(self._order.prompt_id)
-                if item is not None and self._order.owns(item):
-                    await cancel_prompt(self._routes, self._order.prompt_id)
+                await withdraw_prompt(self._routes, self._order.prompt_id, self._order.extra_data)
             except ComfyUIUnavailable as error:
                 _log.warning("A picture that nobody wants any more may still be painted: %s", error)
 
@@ -158,7 +183,8 @@ class Painting:
         files = ended.saved_files(self._order.graph.output_node)
         if len(files) != 1:
             raise ImageFailed(f"ComfyUI saved {len(files)} pictures where the workflow promises one.")
-        return Painted(files[0], ended.busy_seconds)
+        ours = was_sent_for(ended.prompt, self._order.extra_data)
+        return Painted(files[0], ended.busy_seconds, adopted=not self._sends, ours=ours)
 
     def _is_really_missing(self) -> bool:
         now = time.monotonic()
@@ -171,6 +197,7 @@ class Painting:
         if self._sends:
             _log.warning("ComfyUI lost prompt %s; it is sent again", self._order.prompt_id)
         self._sends += 1
+        await self._order.announce()
         self._witnessed, self._missing_since = True, None
         submission = await self._submit()
         if submission.refusal is not None:
@@ -202,6 +229,18 @@ class Painting:
             f"ComfyUI's queue has not moved for more than {limit}. Its executor may have died: restart ComfyUI.",
             retry_after=60,
         )
+
+
+async def withdraw_prompt(routes: Routes, prompt_id: str, extra_data: Mapping[str, str]) -> None:
+    """Takes the prompt off the server, unless it was sent for another job. Raises ComfyUIUnavailable."""
+    item = (await routes.queue()).find(prompt_id)
+    if item is not None and was_sent_for(item, extra_data):
+        await cancel_prompt(routes, prompt_id)
+
+
+def was_sent_for(item: QueuedPrompt, extra_data: Mapping[str, str]) -> bool:
+    """Whether the prompt was sent for the job that `extra_data` tells of."""
+    return extra_data.items() <= item.extra_data.items()
 
 
 async def cancel_prompt(routes: Routes, prompt_id: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 from uuid import UUID
@@ -15,8 +15,10 @@ import httpx
 
 from tabario.clients.comfyui.client import ComfyUIClient
 from tabario.clients.comfyui.graph import Graph
+from tabario.clients.comfyui.leftovers import Leftovers
 from tabario.clients.comfyui.painting import Painted, Patience, ServerGone
 from tabario.clients.comfyui.routes import ComfyUIUnavailable, Observe, unobserved
+from tabario.clients.comfyui.search import Search
 from tabario.errors import ImageTimedOut
 from tabario.places import Places, Turn
 from tabario.places.board import Board
@@ -45,6 +47,7 @@ class ComfyUIPool:
             patience = replace(patience, outage=min(patience.outage, MOVE_SECONDS))
         self._clients = {server_name(url): ComfyUIClient(url, patience=patience, observe=observe) for url in urls}
         self._places = Places(board, places=places, patience=patience.outage)
+        self._leftovers = Leftovers(self._clients)
         self._patience = patience
         self._resources = AsyncExitStack()
         self.capacity: Final = places * len(self._clients)
@@ -53,6 +56,7 @@ class ComfyUIPool:
         for client in self._clients.values():
             await self._resources.enter_async_context(client)
         await self._resources.enter_async_context(self._places.opened())
+        self._resources.push_async_callback(self._leftovers.take_back_all)
         return self
 
     async def __aexit__(
@@ -69,27 +73,45 @@ class ComfyUIPool:
         turn: Turn,
         on_place: Callable[[], None],
     ) -> tuple[Painted, bytes]:
-        """Waits for a place, has the picture painted there and fetches it; `on_place` is called when it has one.
+        """Waits for a place, has the picture painted there and fetches it; `on_place` is called at its first place.
 
-        A prompt that any of the servers has, from a run that died, is adopted where it is. Raises what
-        `ComfyUIClient.paint` raises; RetryLater only when no server could take the picture for too long.
+        A prompt that any of the servers has, from another job or a run that died, is adopted where it is. Raises what
+        `ComfyUIClient.paint` and `fetch` raise; RetryLater only when no server could take the picture for too long.
         """
-        left = dict(self._clients)
-        trouble_since = None
+        ticket = str(prompt_id)
+        search = Search(
+            prompt_id,
+            self._clients,
+            places=self._places,
+            patience=self._patience,
+            on_leave=partial(self._leftovers.add, prompt_id=prompt_id, extra_data=extra_data),
+        )
+        has_begun, trouble_since = False, None
         while True:
-            found = await self._find(prompt_id, left)
-            async with self._places.place(str(prompt_id), turn, list(left), at=found) as server:
-                on_place()
+            if not search.at:
+                await search.look()
+            async with self._places.place(ticket, turn, list(search.left), at=search.at) as server:
+                if not has_begun:  # one that moves has begun at the server that failed
+                    has_begun = True
+                    on_place()
+                if not await search.may_go_to(server):
+                    continue
+                self._leftovers.forget(server, prompt_id)
                 try:
-                    painted = await left[server].paint(graph, prompt_id=prompt_id, extra_data=extra_data)
+                    painted = await self._clients[server].paint(
+                        graph,
+                        prompt_id=prompt_id,
+                        extra_data=extra_data,
+                        announce=partial(self._places.give, ticket, server),
+                        witnessed=server == search.at,
+                    )
                 except ImageTimedOut:
                     await self._places.failed(server)
                     raise
                 except ServerGone:
                     await self._places.failed(server)
-                    if len(left) == 1:
+                    if not search.leave(server):
                         raise
-                    del left[server]
                     continue
                 except ComfyUIUnavailable:
                     await self._places.failed(server)
@@ -98,9 +120,5 @@ class ComfyUIPool:
                         raise
                     continue
             await self._places.worked(server)
+            await self._leftovers.take_back(prompt_id)
             return painted, await self._clients[server].fetch(painted)
-
-    async def _find(self, prompt_id: UUID, clients: Mapping[str, ComfyUIClient]) -> str:
-        """The server that has the prompt, else the empty string."""
-        known = await asyncio.gather(*(client.knows(prompt_id) for client in clients.values()))
-        return next((server for server, is_known in zip(clients, known, strict=True) if is_known), "")
