@@ -116,6 +116,7 @@ class _Order:
             accepted_at=datetime.now(UTC),
             spec=self.spec,
             changes=self.remake.changes(attempt.job_id) if self.remake else {},
+            remakes=self.remake.job.job_id if self.remake else None,
         )
 
 

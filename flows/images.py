@@ -87,7 +87,7 @@ async def image(studio: Studio, scene: Scene) -> State[ScenePicture]:
     """Adopts the picture of the same scene, or has it painted."""
     began = time.monotonic()
     key = picture_key(studio.job, scene)
-    cached = await studio.store.exists(key)
+    cached = await studio.store.adopt(key)
     if not cached:
         await keep_picture(studio, key, await paint_picture(studio, scene, key))
     size = studio.job.spec.image_size
