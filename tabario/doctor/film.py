@@ -29,11 +29,12 @@ FILTERS: Final = frozenset(
 )
 """Every filter that the graphs of a film with music name."""
 ENCODERS: Final = frozenset(("libx264", "aac"))
-_CJK: Final = frozenset({"Hang", "Hani", "Hira", "Kana"})
+_CJK: Final = frozenset({"Bopo", "Hang", "Hani", "Hira", "Kana"})
 LETTERS: Final[dict[str, str]] = {
     "Arab": "\N{ARABIC LETTER BEH}",
     "Armn": "\N{ARMENIAN SMALL LETTER AYB}",
     "Beng": "\N{BENGALI LETTER KA}",
+    "Bopo": "\N{BOPOMOFO LETTER B}",
     "Cyrl": "\N{CYRILLIC SMALL LETTER ZHE}",
     "Deva": "\N{DEVANAGARI LETTER KA}",
     "Geor": "\N{GEORGIAN LETTER AN}",
@@ -47,7 +48,7 @@ LETTERS: Final[dict[str, str]] = {
     "Taml": "\N{TAMIL LETTER KA}",
     "Telu": "\N{TELUGU LETTER KA}",
 }
-"""A letter of each script that jobs may be written in. Bopomofo is left out: it is only printed beside Chinese."""
+"""A letter of each script that jobs may be written in."""
 WORDS: Final = "Ready."
 SECONDS: Final = 10.0
 

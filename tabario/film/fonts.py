@@ -20,7 +20,9 @@ _ROBOTO: Final = "Roboto-Bold.ttf"
 _CONFIG_FILE: Final = "fonts.conf"
 _CJK_FILE: Final = "NotoSansCJK-Bold.ttc"
 _CJK_FACES: Final = {"ja": 0, "ko": 1, "zh": 2}  # the same character is drawn in another way in each
-_CJK_SCRIPTS: Final = frozenset({"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH"})
+_CJK_SCRIPTS: Final = frozenset(
+    {"BOPOMOFO", "CJK", "HIRAGANA", "KATAKANA", "HANGUL", "IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH"}
+)
 _JAPANESE: Final = frozenset({"HIRAGANA", "KATAKANA"})
 
 
