@@ -23,8 +23,8 @@ FILTERS: Final = frozenset(
     (
         *("afade", "aformat", "alimiter", "amix", "anull", "aresample", "asplit", "atrim", "ebur128"),
         *("sidechaincompress", "volume"),
-        *("ass", "blackdetect", "concat", "crop", "extractplanes", "format", "freezedetect", "loop", "mergeplanes"),
-        *("metadata", "nullsink", "scale", "setparams", "split", "trim", "xfade", "zoompan"),
+        *("ass", "blackdetect", "color", "concat", "crop", "extractplanes", "format", "freezedetect", "hstack", "loop"),
+        *("mergeplanes", "metadata", "nullsink", "scale", "setparams", "setpts", "split", "trim", "xfade", "zoompan"),
     )
 )
 """Every filter that the graphs of a film with music name."""
