@@ -1,4 +1,8 @@
-"""`make evidence`: docs/evidence.md and the README's table, from `build/bench.json` and `build/chaos.json`."""
+"""`make evidence`: docs/evidence.md and the README's table, from what was measured.
+
+What `build/` holds of `bench.json`, `chaos.json` and `soak.json` goes into docs/evidence.json, where a figure stays
+until it is measured again.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from tests.benchmarks.__main__ import OUTPUT, Benchmark, find_benchmarks
 ROOT: Final = Path(__file__).parents[2]
 BUILD: Final = ROOT / OUTPUT.parent
 PAGE: Final = ROOT / "docs" / "evidence.md"
+KEPT: Final = PAGE.with_suffix(".json")
 README: Final = ROOT / "README.md"
 EXACT: Final = 1000.0
 """Larger numbers are shown without decimals."""
@@ -21,9 +26,9 @@ BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
 
 INTRODUCTION: Final = """# Evidence
 
-Made by `make evidence` from what `make bench` and `make chaos` wrote. Each number is the median of its rounds, in which
-ours, the baseline and the limit took turns; the spread is (largest - smallest) / median of the ratios. The machine had
-{cores} cores. `make bench ONLY=name` repeats one line.
+Made by `make evidence` from what `make bench`, `make chaos` and `make soak` wrote. Each number is the median of its
+rounds, in which ours, the baseline and the limit took turns; the spread is (largest - smallest) / median of the ratios.
+The machine had {cores} cores. `make bench ONLY=name` repeats one line.
 """
 CHAOS: Final = """
 ## Faults
@@ -34,6 +39,18 @@ oversold, {leaked} leaked, {images_paid_twice} pictures paid twice, {jobs_lost} 
 Faults met each other, so a time to heal includes the waiting for those that struck meanwhile.
 
 | fault | times | healed after at most |
+|---|---:|---:|
+"""
+SOAK: Final = """
+## Load
+
+`make soak`: {users} users of both tiers submitted to two front doors for {seconds:.0f} s, before {workers} workers and
+a stand-in that paints at once, all on the same {cores} cores. Accepted {accepted} = completed {completed} + under way
+at the end {unended}; {other_ends} ended otherwise, {oversold} users ran more than their tier allows. {jobs_a_minute}
+films a minute. A job takes {redis_commands_a_job:.0f} commands of Redis and {database_kb:.0f} kB of Prefect's database,
+which forgets runs after 30 days.
+
+| what | p50 | p99 |
 |---|---:|---:|
 """
 HIGHLIGHTS: Final[Mapping[str, str]] = {
@@ -47,7 +64,12 @@ HIGHLIGHTS: Final[Mapping[str, str]] = {
 """What stands in the README."""
 
 
-def evidence(bench: Mapping[str, Any], chaos: Mapping[str, Any] | None, benchmarks: Mapping[str, Benchmark]) -> str:
+def evidence(
+    bench: Mapping[str, Any],
+    chaos: Mapping[str, Any] | None,
+    benchmarks: Mapping[str, Benchmark],
+    soak: Mapping[str, Any] | None = None,
+) -> str:
     """The page."""
     unknown = bench.keys() - benchmarks.keys()
     if unknown:
@@ -62,7 +84,21 @@ def evidence(bench: Mapping[str, Any], chaos: Mapping[str, Any] | None, benchmar
             f"| {name.replace('_', ' ')} | {fault['injected']} | {fault['healed_max_s']:.1f} s |"
             for name, fault in chaos["faults"].items()
         )
+    if soak:
+        parts += _soak(soak)
     return "".join(parts)
+
+
+def _soak(soak: Mapping[str, Any]) -> Iterable[str]:
+    yield SOAK.format(**soak, cores=os.cpu_count(), database_kb=soak["database_bytes_a_job"] / 1000)
+    rows = {f"answer to {route}": times for route, times in soak["latency"].items()}
+    rows |= {f"wait in the queue {queue}": times for queue, times in soak["queue_wait"].items()}
+    yield from _lines(f"| {what} | {p50:.3g} s | {p99:.3g} s |" for what, (p50, p99) in rows.items())
+    yield from _lines(["", "| process | memory grew by | CPU a job |", "|---|---:|---:|"])
+    yield from _lines(
+        f"| {service} | {grew:+.1f} MiB | {soak['cpu_seconds_a_job'][service]:.3g} s |"
+        for service, grew in soak["memory_growth"].items()
+    )
 
 
 def with_highlights(readme: str, bench: Mapping[str, Any]) -> str:
@@ -102,11 +138,12 @@ def _explanation(benchmark: Benchmark) -> str:
 
 
 def main() -> None:
-    """Writes both files. Exits with a sentence when nothing was measured yet."""
-    bench, chaos = _read(BUILD / OUTPUT.name), _read(BUILD / "chaos.json")
-    if bench is None:
-        raise SystemExit("Run make bench first: there is nothing in build/bench.json.")
-    PAGE.write_text(evidence(bench, chaos, find_benchmarks()), encoding="utf-8")
+    """Writes the page, its figures, and the README's table."""
+    kept = _read(KEPT) or {}
+    bench = {**kept.get("bench", {}), **(_read(BUILD / OUTPUT.name) or {})}
+    chaos, soak = (_read(BUILD / f"{name}.json") or kept.get(name) for name in ("chaos", "soak"))
+    KEPT.write_text(json.dumps({"bench": bench, "chaos": chaos, "soak": soak}, indent=2) + "\n", encoding="utf-8")
+    PAGE.write_text(evidence(bench, chaos, find_benchmarks(), soak), encoding="utf-8")
     README.write_text(with_highlights(README.read_text(encoding="utf-8"), bench), encoding="utf-8")
 
 

@@ -45,6 +45,8 @@ class Soak:
     """
 
     seconds: float
+    users: int
+    workers: int
     answers: dict[str, int] = field(default_factory=dict)
     accepted: int = 0
     completed: int = 0
@@ -72,7 +74,7 @@ class Soak:
 
 async def soak(seconds: float, users: int, workers: int, console: Console) -> Soak:
     """Lets `users` users of both tiers submit for so many seconds."""
-    found = Soak(seconds)
+    found = Soak(seconds, users, workers)
     async with issuer_running() as issuer:
         variables = {"POOL_LIMIT": str(4 * workers)}
         fleet_of = fleet(issuer, workers=workers, variables=variables, image_seconds=IMAGE_SECONDS)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 from rich.console import Console
 
 from tests.benchmarks.__main__ import find_benchmarks
 from tests.benchmarks.evidence import HIGHLIGHTS, README, evidence, with_highlights
 from tests.benchmarks.figures import Figures, Round
+from tests.fleet.soak import Soak
 
 
 async def boiling(_: Console) -> Figures:
@@ -35,6 +38,19 @@ async def test_page_holds_every_figure_and_how_it_is_meant() -> None:
     assert "- `boiling`: Seconds until the kettle boils, over those of a pan." in page
     assert "1 leaked" in page
     assert "| redis killed | 3 | 6.9 s |" in page
+
+
+async def test_page_tells_of_a_soak() -> None:
+    figures = Soak(
+        1800, 500, 4, accepted=90, completed=88, unended=2, redis_commands_a_job=1119, database_bytes_a_job=208_000
+    )
+    figures.latency, figures.queue_wait = {"start": [0.041, 0.3]}, {"premium": [2.0, 31.25]}
+    figures.memory_growth, figures.cpu_seconds_a_job = {"redis": 1.5}, {"redis": 0.25, "postgres": 1.0}
+    page = evidence({}, None, {}, asdict(figures))
+    assert "Accepted 90 = completed 88 + under way\nat the end 2" in page
+    assert "1119 commands of Redis and 208 kB" in page
+    assert "| wait in the queue premium | 2 s | 31.2 s |" in page
+    assert "| redis | +1.5 MiB | 0.25 s |" in page
 
 
 async def test_figures_of_a_benchmark_that_is_gone_are_refused() -> None:
