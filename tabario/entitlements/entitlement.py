@@ -67,7 +67,12 @@ class Entitlements:
         if claimed is None and self._source is None:
             claimed = Tier.STANDARD  # there is nobody else to ask
         claim = KnownTier(tier=claimed, changed_at=changed_at, as_of=issued_at) if claimed else None
-        known = await self._cache.read(user_id)
+        try:
+            known = await self._cache.read(user_id)
+        except RetryLater:
+            if self._source is None and claim:  # good enough to look at things, and no reason to resize a limit
+                return Entitlement(claim.tier, certain=False, changed_at=changed_at)
+            raise
         if claim and (known is None or claim.overrules(known)):
             return _certainly(await self._learn(user_id, claim, known))
         if known and self._source is None:

@@ -107,6 +107,7 @@ def _pieces(word: Word) -> list[Word]:
         texts = [word.text[start : start + MAX_CHARACTERS] for start in range(0, len(word.text), MAX_CHARACTERS)]
     else:
         return [word]
+    texts = [shown for text in texts if (shown := text.strip())]
     share = (word.end - word.start) / len(word.text)
     ends = [word.start + share * length for length in accumulate(map(len, texts))]
     return [

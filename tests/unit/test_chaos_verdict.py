@@ -66,19 +66,20 @@ def test_witness_reads_runs_and_slots_and_cannot_write(tmp_path: Path) -> None:
     path = tmp_path / "prefect.db"
     with sqlite3.connect(path) as database:
         database.execute(
-            "CREATE TABLE flow_run (id, name, state_type, created, state_timestamp, run_count, idempotency_key)"
+            "CREATE TABLE flow_run (id, name, state_type, created, state_timestamp, run_count, idempotency_key, labels)"
         )
         database.execute("CREATE TABLE concurrency_limit_v2 (name, active_slots)")
         flow_runs = [
-            ("1", f"{LIMIT_PREFIX}{ADA}-r", "RUNNING", "10", "11", 1, "lease"),
-            ("2", f"{LIMIT_PREFIX}{ADA}-s", "FAILED", "12", "13", 1, "other"),
-            ("3", "a-nightly-clean-up", "SCHEDULED", "14", "14", 0, None),
+            ("1", f"{LIMIT_PREFIX}{ADA}-r", "RUNNING", "10", "11", 1, "lease", "{}"),
+            ("2", f"{LIMIT_PREFIX}{ADA}-s", "FAILED", "12", "13", 1, "other", '{"tabario.lease": "another"}'),
+            ("3", "a-nightly-clean-up", "SCHEDULED", "14", "14", 0, None, "{}"),
         ]
-        database.executemany("INSERT INTO flow_run VALUES (?, ?, ?, ?, ?, ?, ?)", flow_runs)
+        database.executemany("INSERT INTO flow_run VALUES (?, ?, ?, ?, ?, ?, ?, ?)", flow_runs)
         limits = [(f"{LIMIT_PREFIX}{ADA}", 1), ("another", 5)]
         database.executemany("INSERT INTO concurrency_limit_v2 VALUES (?, ?)", limits)
     database.close()
     witness = Witness(path)
     assert [(run.user_id, run.ended) for run in witness.runs()] == [(ADA, None), (ADA, "13")]
+    assert [run.lease_id for run in witness.runs()] == ["lease", "another"]
     assert witness.live(ADA) == 1
     assert witness.taken() == {ADA: 1}

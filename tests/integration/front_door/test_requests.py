@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from tabario import names
 from tabario.tiers import Tier
 from tests.support.front_door import FrontDoor, front_door
+from tests.support.orchestrator import new_user
 from tests.support.servers import RedisServer
 from tests.support.tokens import OTHER_USER, forge, token
 
@@ -144,7 +145,7 @@ async def test_scheme_may_be_written_in_any_case(door: FrontDoor) -> None:
 
 
 async def test_tier_is_taken_from_the_claim_of_the_issuer(door: FrontDoor) -> None:
-    async with door.client(tier=Tier.PREMIUM) as client:
+    async with door.client(user_id=new_user(), tier=Tier.PREMIUM) as client:
         assert (await client.get("/orchestrate/slots")).json() == {"tier": "premium", "limit": 3, "active": []}
 
 
