@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from prefect import Flow
@@ -22,7 +22,7 @@ from tabario.errors import ConfigurationError
 from tabario.settings import WorkPoolSettings
 from tabario.tiers import Tier
 
-LONGEST_SHOWN: Final = 60
+LONGEST_SHOWN: Final = 120
 
 _DEPLOYMENT_FIELDS: Final = (
     "entrypoint",
@@ -209,11 +209,15 @@ class SavedDeployment:
 
 
 def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Difference, ...]:
-    return tuple(
-        Difference(field, _shown(before[field]), _shown(value))
-        for field, value in after.items()
-        if before[field] != value
-    )
+    """What differs, field by field. Of two mappings only that which differs in them is told."""
+    found: list[Difference] = []
+    for field in dict.fromkeys((*after, *before)):
+        old, new = before.get(field), after.get(field)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += (replace(one, field=f"{field}.{one.field}") for one in _differences(old, new))
+        elif old != new:
+            found.append(Difference(field, _shown(old), _shown(new)))
+    return tuple(found)
 
 
 def _shown(value: object) -> str:

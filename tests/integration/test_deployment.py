@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -77,6 +78,21 @@ async def test_a_difference_is_shown_and_not_written_when_that_is_asked(settings
     assert "    api_key: None -> (a secret)" in shown
     assert "sk-secret" not in shown
     assert {change.outcome for change in await deploy(settings)} == {Outcome.UNCHANGED}
+
+
+async def test_of_what_a_run_is_started_with_only_that_which_differs_is_shown(settings: Settings) -> None:
+    await deploy(settings)
+    async with get_client() as client:
+        found = await client.read_deployment_by_name(names.DEPLOYMENT_PATH)
+        changed = {**found.job_variables, "command": "sleep 1", "image": "another"}
+        await client.update_deployment(found.id, DeploymentUpdate(job_variables=changed))
+
+    shown = "\n".join(str(change) for change in await deploy(settings, write=False))
+
+    assert "    job_variables.command: sleep 1 -> env -u PROMETHEUS_MULTIPROC_DIR " in shown
+    assert "    job_variables.image: another -> None" in shown
+    assert "working_dir" not in shown
+    await deploy(settings)
 
 
 async def test_the_scheduler_makes_runs_of_the_nightly_pruning(settings: Settings) -> None:
