@@ -109,6 +109,7 @@ async def test_every_service_restarts_under_load_and_nothing_is_lost_or_oversold
             return not await database.live() and not await database.taken()
 
         await eventually(is_quiet, within=600, what="every slot is free")
+    await anyio.to_thread.run_sync(lambda: composition.stop(newcomer, grace=grace(composition, newcomer)))
     films = [await callers.film(user, RUN) for user in users]
     Console(highlight=False, soft_wrap=True).print(
         "\nwhat callers saw:", *(f"\n  {count:5} {what}" for what, count in sorted(callers.seen.items()))
