@@ -38,10 +38,10 @@ def write_text(image: Image.Image, text: str, box: tuple[int, int, int, int], co
 
 
 def write_label(image: Image.Image, text: str, colour: Colour) -> None:
-    """Writes a small line at the bottom edge."""
+    """Writes a small line near the bottom, where a film that zooms in still shows it."""
     size = max(9, min(image.size) // 40)
     font = _font(size)
-    place = (image.width / 2, image.height - size * 1.4)
+    place = (image.width / 2, image.height * 0.86)
     ImageDraw.Draw(image).text(place, text, font=font, fill=colour, anchor="mm", stroke_width=1, stroke_fill=(0, 0, 0))
 
 

@@ -39,10 +39,9 @@ def paint(card: Card) -> Image.Image:
     image = paint_scenery(large, scene, hour, palette_of(hour, look), luck).reduce(_OVERSAMPLING)
     if look.is_hatched:
         _hatch(image, luck)
-    if look.has_bars:
-        _bars(image)
-    margin = card.width // 5  # a film zooms in: what stands nearer to the edge leaves the frame
-    write_text(image, scene, (margin, card.height * 12 // 100, card.width - margin, card.height * 54 // 100), _WHITE)
+    # A film shows 7/9 of the picture, anywhere: what stands nearer to an edge than 2/9 leaves the frame in some motion.
+    left, top, bottom = card.width * 23 // 100, card.height * 23 // 100, card.height * 46 // 100
+    write_text(image, scene, (left, top, card.width - left, bottom), _WHITE)
     write_label(image, f"{look.name}  ·  seed {card.seed}", mix(_WHITE, (128, 128, 128), 0.15))
     return image
 
@@ -61,11 +60,3 @@ def _hatch(image: Image.Image, luck: Random) -> None:
         draw.line(points, fill=luck.randint(40, 120), width=max(1, round(gap * luck.uniform(0.15, 0.5))))
         x += gap * luck.uniform(0.5, 1.2)
     image.paste(_PAPER, (0, 0), mask)
-
-
-def _bars(image: Image.Image) -> None:
-    """The black bars of a wide film."""
-    draw = ImageDraw.Draw(image)
-    depth = image.height * 4 // 100
-    draw.rectangle((0, 0, image.width, depth), fill=(0, 0, 0))
-    draw.rectangle((0, image.height - depth, image.width, image.height), fill=(0, 0, 0))

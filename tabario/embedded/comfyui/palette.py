@@ -41,7 +41,6 @@ class Look:
     tint: Colour = (128, 128, 128)
     strength: float = 0.0
     is_hatched: bool = False
-    has_bars: bool = False
 
 
 # The first look whose words stand in the prompt wins.
@@ -49,7 +48,7 @@ _LOOKS: Final[tuple[tuple[str, Look], ...]] = (
     (r"crayon", Look("crayon drawing", saturation=1.35, tint=(255, 244, 214), strength=0.18, is_hatched=True)),
     (r"anime", Look("anime", saturation=1.25, tint=(120, 190, 255), strength=0.14)),
     (r"family film|disney", Look("family film", saturation=1.4, tint=(255, 170, 120), strength=0.1)),
-    (r"cinematic", Look("cinematic", saturation=0.75, tint=(18, 52, 64), strength=0.24, has_bars=True)),
+    (r"cinematic", Look("cinematic", saturation=0.75, tint=(18, 52, 64), strength=0.24)),
     (r"photograph|photo\b", Look("photo", saturation=0.6, tint=(150, 140, 125), strength=0.16)),
     (r"illustration", Look("illustration", saturation=0.95, tint=(240, 214, 180), strength=0.08)),
 )
