@@ -23,8 +23,9 @@ local lives = {}
 for _, name in ipairs(redis.call('ZRANGE', processes_key, 0, -1)) do lives[name] = true end
 
 -- Everybody's tickets. The same picture has the same ticket: while another living process has it, this one waits, and
--- then finds the picture; from a dead one it takes over the place. What a process gave back and wants anew is as new:
--- the server may have failed.
+-- then finds the picture; from a dead one it takes over the place. A place that another process's question got for this
+-- one is heard of here. What a process gave back and wants anew has another order, and no place: the server may have
+-- failed.
 local tickets, changed = {}, {}
 for id, text in pairs(read_hash(tickets_key)) do
   local ticket, mine = cjson.decode(text), wanted[id]
@@ -32,8 +33,9 @@ for id, text in pairs(read_hash(tickets_key)) do
     tickets[id], wanted[id] = ticket, nil
   elseif mine then
     mine.since = ticket.since
+    local anew = ticket.process == process and ticket.order ~= mine.order
     for _, server in ipairs(mine.servers) do
-      if mine.server == '' and ticket.server == server and ticket.process ~= process then mine.server = server end
+      if mine.server == '' and ticket.server == server and not anew then mine.server = server end
     end
   else
     redis.call('HDEL', tickets_key, id)

@@ -152,7 +152,19 @@ async def test_a_picture_given_back_by_a_server_that_failed_goes_to_another_one_
     assert (await board.match("process", wanted)).granted == {"picture": "one"}
     await board.refill("two")
     await board.close("one")
-    assert (await board.match("process", wanted)).granted == {"picture": "two"}
+    again = {"picture": ticket(servers=["one", "two"], order=1)}
+    assert (await board.match("process", again)).granted == {"picture": "two"}
+
+
+async def test_a_place_that_another_process_s_question_got_for_a_picture_is_heard_of_and_kept(board: Board) -> None:
+    await board.match("painter", {"1": ticket("painting"), "2": ticket("painting")})
+    mine = {"mine": ticket("mine")}
+    assert not (await board.match("waiting", mine)).granted
+    assert not (await board.match("other", {"theirs": ticket("theirs")})).granted
+    await board.match("painter", {})  # done, and so the two that wait get its places
+    await board.match("newcomer", {str(number): ticket(f"new-{number}") for number in range(4)})
+    for _ in range(3):
+        assert (await board.match("waiting", mine)).granted == {"mine": "one"}
 
 
 async def test_waiting_ends_when_no_server_is_open_for_too_long(board: Board) -> None:
