@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ from tabario.settings import ComfyUISettings, Settings, VoiceEngineName, VoiceSe
 from tests.support.buckets import bucket_running
 from tests.support.comfyui import ComfyUIServer, comfyui_running
 from tests.support.jobs import new_job, settings_for
+from tests.support.limits import no_file_larger_than
 from tests.support.servers import PrefectServer, RedisServer, free_port
 from tests.support.waiting import eventually
 
@@ -398,14 +397,3 @@ async def test_what_one_host_made_serves_another_through_the_bucket(
         assert all([await store.exists(key) for key in (record.voiceover_key, *record.image_keys)])
         assert len(record.image_keys) == 2
         assert published_files(settings) == []
-
-
-@contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    """Writing more fails, as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
