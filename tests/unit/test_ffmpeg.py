@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -23,6 +24,15 @@ def ffmpeg() -> FFmpeg:
 
 def children() -> set[int]:
     return {child.pid for child in psutil.Process().children()}
+
+
+def none_left(before: set[int]) -> Callable[[], Awaitable[bool]]:
+    """Whether every child since is gone: one that was ended is there until a thread of asyncio's has waited for it."""
+
+    async def none() -> bool:
+        return children() <= before
+
+    return none
 
 
 def test_a_binary_that_does_not_run_is_a_configuration_error(tmp_path: Path) -> None:
@@ -53,7 +63,7 @@ async def test_cancelling_the_caller_ends_ffmpeg(ffmpeg: FFmpeg) -> None:
         tasks.start_soon(ffmpeg.run, ENDLESS)
         await eventually(started, within=10, what="ffmpeg runs")
         tasks.cancel_scope.cancel()
-    assert children() == before
+    await eventually(none_left(before), within=10, what="ffmpeg has ended")
 
 
 async def test_an_ffmpeg_that_takes_too_long_is_ended(ffmpeg: FFmpeg) -> None:
@@ -61,7 +71,7 @@ async def test_an_ffmpeg_that_takes_too_long_is_ended(ffmpeg: FFmpeg) -> None:
     with pytest.raises(MergeFailed, match="too long") as failure:
         await ffmpeg.run(ENDLESS, timeout=0.3)
     assert failure.value.reason == "timeout"
-    assert children() == before
+    await eventually(none_left(before), within=10, what="ffmpeg has ended")
 
 
 async def test_a_failure_says_little_and_logs_much(
