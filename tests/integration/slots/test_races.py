@@ -24,7 +24,6 @@ from tabario.settings import SlotSettings
 from tabario.slots.admission import Admission
 from tabario.slots.heartbeat import beating
 from tabario.slots.keeper import Keeper
-from tabario.slots.resume import moving
 from tabario.tiers import Tier
 from tests.integration.slots.conftest import StartRun, no_hints
 from tests.integration.slots.test_faults import DeafTransport
@@ -197,17 +196,26 @@ async def test_a_resume_whose_reply_was_lost_is_not_forced_again(start: StartRun
 
 
 async def test_a_resume_that_was_never_made_is_not_counted(
-    keeper: Keeper, start: StartRun, orchestrator: Orchestrator, redis: Redis, clock: SettableClock
+    keeper_over: KeeperOver,
+    start: StartRun,
+    orchestrator: Orchestrator,
+    clock: SettableClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = await crashed(orchestrator, await start(new_user()))
     clock.advance(6)
-    async with moving(redis, run.flow_run_id):  # its owner is about to cancel it, and does not
+    monkeypatch.setattr("tabario.clients.prefect.http.RETRY_SECONDS", 0)
+
+    async def nobody_hears_it() -> None:
+        raise httpx.ConnectError("refused")
+
+    async with keeper_over(InterruptedTransport(SET_STATE, nobody_hears_it)) as keeper:
+        assert (await keeper.sweep()).resumed == 0
+        for _ in range(2):
+            assert (await keeper.sweep()).resumed == 1
+            await crashed(orchestrator, run)
+            clock.advance(6)
         await keeper.sweep()
-    for _ in range(2):
-        assert (await keeper.sweep()).resumed == 1
-        await crashed(orchestrator, run)
-        clock.advance(6)
-    await keeper.sweep()
     assert await orchestrator.state_of(run) == "Crashed"
 
 
