@@ -34,7 +34,7 @@ from tabario.metrics.series import Histogram, Observation
 from tests.support.alerting import Alerting, Receiver, alerting_running
 from tests.support.dashboards import at_a_moment, targets_of
 from tests.support.promql import alternatives
-from tests.support.servers import PrefectServer, RedisServer, free_port, running
+from tests.support.servers import PrefectServer, RedisServer, free_port, prefect_running, redis_running, running
 from tests.support.waiting import eventually
 
 FASTER = 60
@@ -64,8 +64,21 @@ class Exporter(Program):
 
 
 @pytest.fixture(scope="module")
-def redis_url(redis_server: RedisServer) -> str:
-    return f"{redis_server.url[:-1]}6"
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RedisServer, PrefectServer]]:
+    """Servers of its own: in those that tests share, the chain would show what others left in the queue."""
+    directory = tmp_path_factory.mktemp("servers")
+    with redis_running(directory) as store, prefect_running(directory, store) as prefect:
+        yield store, prefect
+
+
+@pytest.fixture(scope="module")
+def redis_url(servers: tuple[RedisServer, PrefectServer]) -> str:
+    return servers[0].url
+
+
+@pytest.fixture(scope="module")
+def prefect_server(servers: tuple[RedisServer, PrefectServer]) -> PrefectServer:
+    return servers[1]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +130,7 @@ async def record(recorder: Recorder, *observations: Observation) -> None:
 
 @pytest.fixture
 async def worker(prefect_server: PrefectServer, tmp_path: Path) -> Program:
-    """A stock worker that takes no runs, for its queue is nobody's. Those of other tests are forgotten."""
+    """A stock worker that takes no runs, for its queue is nobody's. The one of the test before is forgotten."""
     async with httpx.AsyncClient(base_url=prefect_server.api_url, timeout=30) as http:
         pool = f"/work_pools/{names.WORK_POOL}"
         known = await http.post(f"{pool}/workers/filter", json={})

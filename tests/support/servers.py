@@ -29,11 +29,15 @@ def free_port() -> int:
 
 @contextmanager
 def running(command: list[str], *, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a process until the block ends; its output goes to `log`."""
+    """Runs a process until the block ends; its output goes to `log`, and its last lines into what the block raises."""
     with log.open("ab") as output:
         process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=output, stderr=output)
     try:
         yield process
+    except BaseException as error:
+        state = "was running" if process.poll() is None else f"had ended with {process.returncode}"
+        error.add_note(f"{log.name}: {state}; its last lines:\n{_last_lines(log)}")
+        raise
     finally:
         process.terminate()
         try:
@@ -41,6 +45,10 @@ def running(command: list[str], *, environment: dict[str, str], log: Path) -> It
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _last_lines(log: Path, count: int = 20) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-count:])
 
 
 @dataclass(frozen=True)
