@@ -45,12 +45,20 @@ SOAK: Final = """
 ## Load
 
 `make soak`: {users} users of both tiers submitted to two front doors for {seconds:.0f} s, before {workers} workers and
-a stand-in that paints at once, all on the same {cores} cores. Accepted {accepted} = completed {completed} + under way
-at the end {unended}; {other_ends} ended otherwise, {oversold} users ran more than their tier allows. {jobs_a_minute}
-films a minute. A job takes {redis_commands_a_job:.0f} commands of Redis and {database_kb:.0f} kB of Prefect's database,
-which forgets runs after 30 days.
+a stand-in that paints at once, all on the same {cores} cores, of which {machine_busy:.0%} were busy. Submissions
+{submissions} = accepted {accepted} + refused {refused} + unanswered {unanswered}. Accepted {accepted} = completed
+{completed} + running {running} + waiting {waiting}; {other_ends} ended otherwise, {missing} are missing, {oversold}
+users ran more than their tier allows. {jobs_a_minute} films a minute; PostgreSQL had {database_connections} clients.
 
 | what | p50 | p99 |
+|---|---:|---:|
+"""
+COSTS: Final = """
+A job completed in the second half took {redis_commands:.0f} commands of Redis and left {redis_kb:.0f} kB there; it took
+{database_transactions:.0f} transactions of PostgreSQL and left {database_rows:.0f} rows, {database_kb:.0f} kB, which
+Prefect forgets 30 days after the run's end.
+
+| process | memory grew by | CPU a job |
 |---|---:|---:|
 """
 HIGHLIGHTS: Final[Mapping[str, str]] = {
@@ -90,15 +98,15 @@ def evidence(
 
 
 def _soak(soak: Mapping[str, Any]) -> Iterable[str]:
-    yield SOAK.format(**soak, cores=os.cpu_count(), database_kb=soak["database_bytes_a_job"] / 1000)
+    yield SOAK.format(**soak, cores=os.cpu_count())
     rows = {f"answer to {route}": times for route, times in soak["latency"].items()}
     rows |= {f"wait in the queue {queue}": times for queue, times in soak["queue_wait"].items()}
     yield from _lines(f"| {what} | {p50:.3g} s | {p99:.3g} s |" for what, (p50, p99) in rows.items())
-    yield from _lines(["", "| process | memory grew by | CPU a job |", "|---|---:|---:|"])
-    yield from _lines(
-        f"| {service} | {grew:+.1f} MiB | {soak['cpu_seconds_a_job'][service]:.3g} s |"
-        for service, grew in soak["memory_growth"].items()
-    )
+    costs = soak["costs"]
+    yield COSTS.format(**costs, redis_kb=costs["redis_bytes"] / 1000, database_kb=costs["database_bytes"] / 1000)
+    for service, seconds in costs["cpu_seconds"].items():
+        grew = soak["memory_growth"].get(service)
+        yield f"| {service} | {'-' if grew is None else f'{grew:+.1f} MiB'} | {seconds:.3g} s |\n"
 
 
 def with_highlights(readme: str, bench: Mapping[str, Any]) -> str:

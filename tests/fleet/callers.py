@@ -34,9 +34,10 @@ class Callers:
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     async def start(self, user_id: str, run_id: str) -> httpx.Response | None:
-        """Starts a small job; None if nobody answered."""
-        spec = new_job(caption=run_id).spec.model_dump(mode="json")
-        return await self.call(user_id, "POST", "/orchestrate/start", "start", json={**spec, "run_id": run_id})
+        """Starts a small job; None if nobody answered. The same again is the same job."""
+        body = {**new_job(caption=run_id).spec.model_dump(mode="json"), "run_id": run_id}
+        key = {"Idempotency-Key": run_id}
+        return await self.call(user_id, "POST", "/orchestrate/start", "start", json=body, headers=key)
 
     async def state(self, user_id: str, run_id: str) -> str | None:
         """How the job gets on, if the front door says so now."""
@@ -50,10 +51,19 @@ class Callers:
         assert reply.status_code == httpx.codes.OK, reply.text
         return reply.content
 
-    async def call(self, user_id: str, method: str, path: str, route: str, **more: Any) -> httpx.Response | None:  # noqa: ANN401 - httpx's
+    async def call(
+        self,
+        user_id: str,
+        method: str,
+        path: str,
+        route: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **more: Any,  # noqa: ANN401 - httpx's
+    ) -> httpx.Response | None:
         """One request. A connection that is refused goes to the next door, as nothing was sent."""
         token = self.issuer.token(user_id, self.tiers.get(user_id, Tier.STANDARD))
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = {**(headers or {}), "Authorization": f"Bearer {token}"}
         for door in self.doors:
             began = time.monotonic()
             try:

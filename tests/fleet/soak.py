@@ -9,62 +9,103 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import cycle
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any, Final
+from typing import Final
 
+import httpx
 import psutil
-from redis.asyncio import Redis
 from rich.console import Console
 
 from tabario.tiers import Tier
+from tests.chaos.witness import TERMINAL
 from tests.fleet.callers import Callers, calling, new_users
+from tests.fleet.costs import Costs, costs_of_a_job, usage
 from tests.fleet.database import Database
 from tests.fleet.installation import doors_of, fleet
 from tests.support.composition import Composition
 from tests.support.issuer import issuer_running
 
 OUTPUT: Final = Path("build/soak.json")
-WATCHED: Final = ("front-door", "front-door-2", "worker", "prefect-server", "prefect-services", "exporter", "redis")
+STOOD_IN: Final = {"comfyui", "postgres"}  # not ours to watch; PostgreSQL's processes share their memory
 LOOK_SECONDS: Final = 5.0
 START_SECONDS: Final = 2.0  # between two starts of a caller
 STATUS_A_START: Final = 3
 CALLERS: Final = 4
+TRIES: Final = 10
+TRY_SECONDS: Final = 1.0
+ASK_AGAIN: Final = {"in_progress", "unavailable"}
+JOBS_A_WORKER: Final = 1
 IMAGE_SECONDS: Final = "0.05"
-ENDED: Final = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+LIMITS: Final = {Tier.STANDARD: 1, Tier.PREMIUM: 3}
+
+
+@dataclass
+class Submissions:
+    """How many were made, and what became of them. `accepted` has flow run ids."""
+
+    made: int = 0
+    accepted: set[str] = field(default_factory=set)
+    refused: int = 0
+    unanswered: int = 0
 
 
 @dataclass
 class Soak:
-    """What one run showed. Seconds (p50 and p99), MiB and bytes; `adds_up` says that every accepted job is somewhere.
+    """What one run showed: seconds (p50 and p99 where there are two), MiB and counts.
 
-    What is counted by job is so by accepted job; a worker's CPU is that of its flows too.
+    `submissions` were `accepted`, `refused`, or never answered (`unanswered`). Of accepted jobs the database must know
+    every one: `missing` are those that it does not, `unknown` runs are those that nobody was told of. `costs` are those
+    of a job that was completed in the second half of the time.
     """
 
     seconds: float
     users: int
     workers: int
     answers: dict[str, int] = field(default_factory=dict)
+    submissions: int = 0
     accepted: int = 0
+    refused: int = 0
+    unanswered: int = 0
     completed: int = 0
-    unended: int = 0
+    running: int = 0
+    waiting: int = 0
     other_ends: int = 0
+    missing: int = 0
+    unknown: int = 0
     oversold: int = 0
+    machine_busy: float = 0.0
     jobs_a_minute: float = 0.0
     latency: dict[str, list[float]] = field(default_factory=dict)
     queue_wait: dict[str, list[float]] = field(default_factory=dict)
     memory_growth: dict[str, float] = field(default_factory=dict)
-    cpu_seconds_a_job: dict[str, float] = field(default_factory=dict)
-    redis_commands_a_job: float = 0.0
-    database_bytes_a_job: float = 0.0
+    database_connections: int = 0
+    costs: Costs | None = None
 
     @property
     def adds_up(self) -> bool:
-        """Whether every accepted job has completed or goes on, and no user ever ran more than the tier allows."""
-        return self.accepted == self.completed + self.unended and not self.oversold
+        """Whether every submission and job is somewhere, no job failed, and no user ran more than the tier allows."""
+        return (
+            self.submissions == self.accepted + self.refused + self.unanswered
+            and self.accepted + self.unknown == self.completed + self.running + self.waiting
+            and self.unknown <= self.unanswered
+            and not self.missing
+            and not self.oversold
+        )
+
+    def settle(self, submissions: Submissions, states: Mapping[str, str]) -> None:
+        """Compares what users were told with the states that the database knows, by flow run id."""
+        counts = Counter(states.values())
+        self.submissions, self.accepted = submissions.made, len(submissions.accepted)
+        self.refused, self.unanswered = submissions.refused, submissions.unanswered
+        self.missing = len(submissions.accepted - states.keys())
+        self.unknown = len(states.keys() - submissions.accepted)
+        self.completed, self.waiting = counts["COMPLETED"], counts["SCHEDULED"]
+        self.other_ends = sum(counts[state] for state in TERMINAL) - self.completed
+        self.running = counts.total() - self.completed - self.waiting - self.other_ends
 
     def show(self, console: Console) -> None:
         """Prints the figures."""
@@ -76,7 +117,7 @@ async def soak(seconds: float, users: int, workers: int, console: Console) -> So
     """Lets `users` users of both tiers submit for so many seconds."""
     found = Soak(seconds, users, workers)
     async with issuer_running() as issuer:
-        variables = {"POOL_LIMIT": str(4 * workers)}
+        variables = {"POOL_LIMIT": str(JOBS_A_WORKER * workers)}
         fleet_of = fleet(issuer, workers=workers, variables=variables, image_seconds=IMAGE_SECONDS)
         composition = await asyncio.to_thread(fleet_of.__enter__)
         try:
@@ -89,79 +130,73 @@ async def soak(seconds: float, users: int, workers: int, console: Console) -> So
 
 
 async def _load(found: Soak, callers: Callers, composition: Composition, *, users: int) -> None:
-    database = Database(composition)
+    database, submissions = Database(composition), Submissions()
     callers.tiers = dict(zip(new_users(users), cycle(Tier), strict=False))
-    size, commands, cpu = await database.size(), await _redis_commands(composition), _cpu_seconds(composition)
-    memory: dict[str, list[float]] = {service: [] for service in WATCHED}
+    memory: dict[str, list[float]] = {one: [] for one in composition.processes if one not in STOOD_IN}
     oversold: set[str] = set()
-    until = time.monotonic() + found.seconds
+    middle, half = await usage(composition, database), time.monotonic() + found.seconds / 2
+    until, is_early = half + found.seconds / 2, True
+    psutil.cpu_percent()
     async with asyncio.TaskGroup() as group:
         for _ in range(CALLERS):
-            group.create_task(_call(callers, until))
+            group.create_task(_call(callers, submissions, until))
         while time.monotonic() < until:
             await asyncio.sleep(LOOK_SECONDS)
             _note_memory(composition, memory)
             oversold |= _oversold(await database.live(), callers.tiers)
-    states = Counter((await database.states()).values())
+            if is_early and time.monotonic() > half:
+                middle, is_early = await usage(composition, database), False
+    found.machine_busy = round(psutil.cpu_percent() / 100, 3)
+    found.costs = costs_of_a_job(middle, await usage(composition, database))
+    found.database_connections = await database.connections()
+    found.settle(submissions, await database.states())
     found.answers = dict(sorted(callers.seen.items()))
-    found.accepted = callers.seen["start 202"]
-    found.completed = states["COMPLETED"]
-    found.unended = sum(count for state, count in states.items() if state not in ENDED)
-    found.other_ends = states.total() - found.completed - found.unended
     found.oversold = len(oversold)
     found.jobs_a_minute = round(60 * found.completed / found.seconds, 2)
     found.latency = {route: _p50_p99(times) for route, times in callers.seconds.items()}
     found.queue_wait = {queue: _p50_p99(times) for queue, times in (await database.waits()).items()}
     found.memory_growth = {service: _growth(sizes) for service, sizes in memory.items()}
-    jobs = max(1, found.accepted)
-    found.cpu_seconds_a_job = {
-        service: round((seconds - cpu[service]) / jobs, 3) for service, seconds in _cpu_seconds(composition).items()
-    }
-    found.redis_commands_a_job = round((await _redis_commands(composition) - commands) / jobs)
-    found.database_bytes_a_job = round((await database.size() - size) / jobs)
 
 
-async def _call(callers: Callers, until: float) -> None:
+async def _call(callers: Callers, submissions: Submissions, until: float) -> None:
     """One source of requests: a start by some user, and looks at jobs that were started."""
     chance = random.Random()  # noqa: S311 - not for secrets
     started: list[tuple[str, str]] = []
     users = list(callers.tiers)
     while time.monotonic() < until:
         user, run = chance.choice(users), f"job-{time.monotonic_ns()}"
-        reply = await callers.start(user, run)
-        if reply is not None and reply.is_success:
+        submissions.made += 1
+        reply = await _start(callers, user, run)
+        if reply is None:
+            submissions.unanswered += 1
+        elif reply.is_success:
+            submissions.accepted.add(reply.json()["flow_run_id"])
             started.append((user, run))
+        else:
+            submissions.refused += 1
         for user, run in chance.sample(started, min(len(started), STATUS_A_START)):
             await callers.state(user, run)
         await asyncio.sleep(START_SECONDS)
 
 
-def _oversold(live: Counter[str], tiers: Any) -> set[str]:  # noqa: ANN401 - a mapping
-    allowed = {Tier.STANDARD: 1, Tier.PREMIUM: 3}
-    return {user for user, runs in live.items() if runs > allowed[tiers[user]]}
+async def _start(callers: Callers, user: str, run: str) -> httpx.Response | None:
+    """Asks again while there is no answer or one that asks for it, as an app does."""
+    for _ in range(TRIES):
+        reply = await callers.start(user, run)
+        if reply is not None and (reply.is_success or reply.json()["code"] not in ASK_AGAIN):
+            return reply
+        await asyncio.sleep(TRY_SECONDS)
+    return None
 
 
-def _note_memory(composition: Composition, memory: dict[str, list[float]]) -> None:
+def _oversold(live: Mapping[str, int], tiers: Mapping[str, Tier]) -> set[str]:
+    return {user for user, runs in live.items() if runs > LIMITS[tiers[user]]}
+
+
+def _note_memory(composition: Composition, memory: Mapping[str, list[float]]) -> None:
     for service, sizes in memory.items():
         [first, *_] = composition.tree(service)
         sizes.append(psutil.Process(first.pid).memory_info().rss / 2**20)
-
-
-def _cpu_seconds(composition: Composition) -> dict[str, float]:
-    """By service, of its processes and of those that have ended."""
-    used = {}
-    for service in composition.processes:
-        times = [process.cpu_times() for process in composition.tree(service)]
-        used[service] = sum(one.user + one.system for one in times) + sum(
-            one.children_user + one.children_system for one in times
-        )
-    return used
-
-
-async def _redis_commands(composition: Composition) -> int:
-    password = composition.secret("redis_password", "redis").read_text().strip()
-    async with Redis(host=composition.address("redis"), password=password) as redis:
-        return int((await redis.info("stats"))["total_commands_processed"])
 
 
 def _growth(sizes: Sequence[float]) -> float:
@@ -172,7 +207,7 @@ def _growth(sizes: Sequence[float]) -> float:
 
 def _p50_p99(times: Sequence[float]) -> list[float]:
     if len(times) < 2:
-        return [round(one, 3) for one in times]
+        return [round(one, 3) for one in times] * 2
     cuts = quantiles(times, n=100)
     return [round(cuts[49], 3), round(cuts[98], 3)]
 

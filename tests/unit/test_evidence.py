@@ -10,7 +10,8 @@ from rich.console import Console
 from tests.benchmarks.__main__ import find_benchmarks
 from tests.benchmarks.evidence import HIGHLIGHTS, README, evidence, with_highlights
 from tests.benchmarks.figures import Figures, Round
-from tests.fleet.soak import Soak
+from tests.fleet.costs import Costs
+from tests.fleet.soak import Soak, Submissions
 
 
 async def boiling(_: Console) -> Figures:
@@ -41,16 +42,49 @@ async def test_page_holds_every_figure_and_how_it_is_meant() -> None:
 
 
 async def test_page_tells_of_a_soak() -> None:
-    figures = Soak(
-        1800, 500, 4, accepted=90, completed=88, unended=2, redis_commands_a_job=1119, database_bytes_a_job=208_000
-    )
+    figures = Soak(1800, 500, 4, submissions=95, accepted=90, refused=5, completed=88, running=1, waiting=1)
     figures.latency, figures.queue_wait = {"start": [0.041, 0.3]}, {"premium": [2.0, 31.25]}
-    figures.memory_growth, figures.cpu_seconds_a_job = {"redis": 1.5}, {"redis": 0.25, "postgres": 1.0}
+    figures.memory_growth = {"redis": 1.5}
+    figures.costs = Costs({"redis": 0.25, "postgres": 1.0}, 1119, 2000, 310.5, 88, 208_000)
     page = evidence({}, None, {}, asdict(figures))
-    assert "Accepted 90 = completed 88 + under way\nat the end 2" in page
-    assert "1119 commands of Redis and 208 kB" in page
+    assert "Accepted 90 = completed\n88 + running 1 + waiting 1" in page
+    assert "1119 commands of Redis" in page
+    assert "88 rows, 208 kB" in page
     assert "| wait in the queue premium | 2 s | 31.2 s |" in page
     assert "| redis | +1.5 MiB | 0.25 s |" in page
+    assert "| postgres | - | 1 s |" in page
+
+
+STATES = {"a": "COMPLETED", "b": "SCHEDULED", "c": "RUNNING"}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "unanswered", "states", "adds_up"),
+    [
+        ({"a", "b", "c"}, 0, STATES, True),
+        ({"a", "b", "c", "d"}, 0, STATES, False),  # one is lost
+        ({"a", "b"}, 0, STATES, False),  # one goes on that nobody was told of
+        ({"a", "b"}, 1, STATES, True),  # of that one, an answer may have been lost
+        ({"a", "b", "c"}, 0, {**STATES, "c": "CRASHED"}, False),
+    ],
+)
+def test_a_soak_adds_up_when_every_job_is_somewhere(
+    accepted: set[str],
+    unanswered: int,
+    states: dict[str, str],
+    adds_up: bool,  # noqa: FBT001 - what is expected
+) -> None:
+    figures = Soak(1800, 500, 4)
+    figures.settle(Submissions(len(accepted) + 7 + unanswered, accepted, 7, unanswered), states)
+    assert figures.adds_up is adds_up
+
+
+def test_a_user_with_more_jobs_than_the_tier_allows_is_told() -> None:
+    figures = Soak(1800, 500, 4, oversold=1)
+    figures.settle(Submissions(3, {"a", "b", "c"}), STATES)
+    assert not figures.adds_up
+    figures.oversold = 0
+    assert figures.adds_up
 
 
 async def test_figures_of_a_benchmark_that_is_gone_are_refused() -> None:
