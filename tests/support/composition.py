@@ -210,7 +210,7 @@ class Composition:
         """Starts a service that goes on, and waits until its own health check is content."""
         log = self.directory / f"{service}.log"
         environment = self.environment(service)
-        process = running(self.command(service), environment=environment, log=log)
+        process = running(self.command(service), environment=environment, log=log, session=True)  # as a container
         self.processes[service] = self.stack.enter_context(process)
         if "test" in self.services[service].get("healthcheck", {}):
             wait_until(

@@ -28,10 +28,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], *, environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a process until the block ends; its output goes to `log`, and its last lines into what the block raises."""
+def running(
+    command: list[str], *, environment: dict[str, str], log: Path, session: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a process until the block ends; its output goes to `log`, and its last lines into what the block raises.
+
+    With a `session` of its own it gets a fair share of the CPU beside other sessions, however many processes they have.
+    """
+    variables = {**os.environ, **environment}
     with log.open("ab") as output:
-        process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=output, stderr=output)
+        process = subprocess.Popen(command, env=variables, stdout=output, stderr=output, start_new_session=session)
     try:
         yield process
     except BaseException as error:
