@@ -54,11 +54,13 @@ users ran more than their tier allows. {jobs_a_minute} films a minute; PostgreSQ
 |---|---:|---:|
 """
 COSTS: Final = """
-A job completed in the second half took {redis_commands:.0f} commands of Redis and left {redis_kb:.0f} kB there; it took
-{database_transactions:.0f} transactions of PostgreSQL and left {database_rows:.0f} rows, {database_kb:.0f} kB, which
-Prefect forgets 30 days after the run's end.
+The memory of a process may grow at first; this is from the second fifth of the time to the last:
+{growth}.
 
-| process | memory grew by | CPU a job |
+What is used each second while nobody asks for anything, and what each job of the second half added to that. Prefect's
+database forgets a run 30 days after its end.
+
+| what | idle, a second | a job |
 |---|---:|---:|
 """
 HIGHLIGHTS: Final[Mapping[str, str]] = {
@@ -102,11 +104,10 @@ def _soak(soak: Mapping[str, Any]) -> Iterable[str]:
     rows = {f"answer to {route}": times for route, times in soak["latency"].items()}
     rows |= {f"wait in the queue {queue}": times for queue, times in soak["queue_wait"].items()}
     yield from _lines(f"| {what} | {p50:.3g} s | {p99:.3g} s |" for what, (p50, p99) in rows.items())
-    costs = soak["costs"]
-    yield COSTS.format(**costs, redis_kb=costs["redis_bytes"] / 1000, database_kb=costs["database_bytes"] / 1000)
-    for service, seconds in costs["cpu_seconds"].items():
-        grew = soak["memory_growth"].get(service)
-        yield f"| {service} | {'-' if grew is None else f'{grew:+.1f} MiB'} | {seconds:.3g} s |\n"
+    growth = ", ".join(f"{service} {grew:+.1f} MiB" for service, grew in soak["memory_growth"].items())
+    yield COSTS.format(growth=growth)
+    idle = soak["idle"]
+    yield from _lines(f"| {what} | {idle[what]:.3g} | {_number(cost)} |" for what, cost in soak["costs"].items())
 
 
 def with_highlights(readme: str, bench: Mapping[str, Any]) -> str:

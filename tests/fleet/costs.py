@@ -1,7 +1,11 @@
-"""What the parts of an installation have used, and what that comes to for a job."""
+"""What an installation uses while nobody asks for anything, and what a job adds to that."""
 
 from __future__ import annotations
 
+import re
+import time
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -12,63 +16,42 @@ from tests.support.composition import Composition
 
 @dataclass(frozen=True)
 class Usage:
-    """What was used until a moment: CPU in seconds, by service; counts; bytes."""
+    """What was used until a moment, by name and unit; `at` is in seconds of the monotonic clock."""
 
+    at: float
     completed: int
-    cpu_seconds: dict[str, float]
-    redis_commands: int
-    redis_bytes: int
-    database_transactions: int
-    database_rows: int
-    database_bytes: int
-
-
-@dataclass(frozen=True)
-class Costs:
-    """The same for each job that was completed; a worker's CPU, which is that of its flows too, over all workers."""
-
-    cpu_seconds: dict[str, float]
-    redis_commands: float
-    redis_bytes: float
-    database_transactions: float
-    database_rows: float
-    database_bytes: float
+    amounts: Mapping[str, float]
 
 
 async def usage(composition: Composition, database: Database) -> Usage:
-    """Reads processes, Redis and PostgreSQL."""
+    """Reads processes, Redis and PostgreSQL. Services that run twice count as one."""
     password = composition.secret("redis_password", "redis").read_text().strip()
     async with Redis(host=composition.address("redis"), password=password) as redis:
         info = await redis.info("everything")
-    return Usage(
-        completed=sum(state == "COMPLETED" for state in (await database.states()).values()),
-        cpu_seconds={service: _cpu_seconds(composition, service) for service in composition.processes},
-        redis_commands=int(info["total_commands_processed"]),
-        redis_bytes=int(info["used_memory"]),
-        database_transactions=await database.transactions(),
-        database_rows=await database.rows(),
-        database_bytes=await database.size(),
-    )
+    amounts: defaultdict[str, float] = defaultdict(float)
+    for service in composition.processes:
+        amounts[f"CPU of {re.sub(r'-[0-9]+$', '', service)}, s"] += _cpu_seconds(composition, service)
+    amounts |= {
+        "commands of Redis": int(info["total_commands_processed"]),
+        "Redis, kB": int(info["used_memory"]) / 1000,
+        "transactions of PostgreSQL": await database.transactions(),
+        "rows of PostgreSQL": await database.rows(),
+        "PostgreSQL, kB": await database.size() / 1000,
+    }
+    completed = sum(state == "COMPLETED" for state in (await database.states()).values())
+    return Usage(time.monotonic(), completed, dict(amounts))
 
 
-def costs_of_a_job(before: Usage, after: Usage) -> Costs:
-    """What each job cost that was completed in between. Zero jobs count as one."""
-    jobs = max(1, after.completed - before.completed)
+def rates(before: Usage, after: Usage) -> dict[str, float]:
+    """What was used each second."""
+    seconds = after.at - before.at
+    return {name: (amount - before.amounts[name]) / seconds for name, amount in after.amounts.items()}
 
-    def each(until: int, since: int) -> float:
-        return round((until - since) / jobs, 1)
 
-    return Costs(
-        cpu_seconds={
-            service: round((seconds - before.cpu_seconds.get(service, 0)) / jobs, 3)
-            for service, seconds in after.cpu_seconds.items()
-        },
-        redis_commands=each(after.redis_commands, before.redis_commands),
-        redis_bytes=each(after.redis_bytes, before.redis_bytes),
-        database_transactions=each(after.database_transactions, before.database_transactions),
-        database_rows=each(after.database_rows, before.database_rows),
-        database_bytes=each(after.database_bytes, before.database_bytes),
-    )
+def costs_of_a_job(before: Usage, after: Usage, idle: Mapping[str, float]) -> dict[str, float]:
+    """What each job that was completed meanwhile added to what is used when idle. No job counts as one."""
+    seconds, jobs = after.at - before.at, max(1, after.completed - before.completed)
+    return {name: (rate - idle[name]) * seconds / jobs for name, rate in rates(before, after).items()}
 
 
 def _cpu_seconds(composition: Composition, service: str) -> float:

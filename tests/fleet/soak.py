@@ -23,7 +23,7 @@ from rich.console import Console
 from tabario.tiers import Tier
 from tests.chaos.witness import TERMINAL
 from tests.fleet.callers import Callers, calling, new_users
-from tests.fleet.costs import Costs, costs_of_a_job, usage
+from tests.fleet.costs import costs_of_a_job, rates, usage
 from tests.fleet.database import Database
 from tests.fleet.installation import doors_of, fleet
 from tests.support.composition import Composition
@@ -31,6 +31,7 @@ from tests.support.issuer import issuer_running
 
 OUTPUT: Final = Path("build/soak.json")
 STOOD_IN: Final = {"comfyui", "postgres"}  # not ours to watch; PostgreSQL's processes share their memory
+IDLE_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 5.0
 START_SECONDS: Final = 2.0  # between two starts of a caller
 STATUS_A_START: Final = 3
@@ -58,8 +59,8 @@ class Soak:
     """What one run showed: seconds (p50 and p99 where there are two), MiB and counts.
 
     `submissions` were `accepted`, `refused`, or never answered (`unanswered`). Of accepted jobs the database must know
-    every one: `missing` are those that it does not, `unknown` runs are those that nobody was told of. `costs` are those
-    of a job that was completed in the second half of the time.
+    every one: `missing` are those that it does not, `unknown` runs are those that nobody was told of. `idle` is what
+    was used each second before anybody came, `costs` what each job added that was completed in the second half.
     """
 
     seconds: float
@@ -83,7 +84,8 @@ class Soak:
     queue_wait: dict[str, list[float]] = field(default_factory=dict)
     memory_growth: dict[str, float] = field(default_factory=dict)
     database_connections: int = 0
-    costs: Costs | None = None
+    idle: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
 
     @property
     def adds_up(self) -> bool:
@@ -134,8 +136,12 @@ async def _load(found: Soak, callers: Callers, composition: Composition, *, user
     callers.tiers = dict(zip(new_users(users), cycle(Tier), strict=False))
     memory: dict[str, list[float]] = {one: [] for one in composition.processes if one not in STOOD_IN}
     oversold: set[str] = set()
-    middle, half = await usage(composition, database), time.monotonic() + found.seconds / 2
-    until, is_early = half + found.seconds / 2, True
+    before = await usage(composition, database)
+    await asyncio.sleep(IDLE_SECONDS)
+    middle = await usage(composition, database)
+    found.idle = rates(before, middle)
+    half, is_early = time.monotonic() + found.seconds / 2, True
+    until = half + found.seconds / 2
     psutil.cpu_percent()
     async with asyncio.TaskGroup() as group:
         for _ in range(CALLERS):
@@ -147,7 +153,7 @@ async def _load(found: Soak, callers: Callers, composition: Composition, *, user
             if is_early and time.monotonic() > half:
                 middle, is_early = await usage(composition, database), False
     found.machine_busy = round(psutil.cpu_percent() / 100, 3)
-    found.costs = costs_of_a_job(middle, await usage(composition, database))
+    found.costs = costs_of_a_job(middle, await usage(composition, database), found.idle)
     found.database_connections = await database.connections()
     found.settle(submissions, await database.states())
     found.answers = dict(sorted(callers.seen.items()))

@@ -10,7 +10,7 @@ from rich.console import Console
 from tests.benchmarks.__main__ import find_benchmarks
 from tests.benchmarks.evidence import HIGHLIGHTS, README, evidence, with_highlights
 from tests.benchmarks.figures import Figures, Round
-from tests.fleet.costs import Costs
+from tests.fleet.costs import Usage, costs_of_a_job, rates
 from tests.fleet.soak import Soak, Submissions
 
 
@@ -44,15 +44,21 @@ async def test_page_holds_every_figure_and_how_it_is_meant() -> None:
 async def test_page_tells_of_a_soak() -> None:
     figures = Soak(1800, 500, 4, submissions=95, accepted=90, refused=5, completed=88, running=1, waiting=1)
     figures.latency, figures.queue_wait = {"start": [0.041, 0.3]}, {"premium": [2.0, 31.25]}
-    figures.memory_growth = {"redis": 1.5}
-    figures.costs = Costs({"redis": 0.25, "postgres": 1.0}, 1119, 2000, 310.5, 88, 208_000)
+    figures.memory_growth = {"redis": 1.5, "exporter": -0.25}
+    figures.idle, figures.costs = {"CPU of redis, s": 0.0125}, {"CPU of redis, s": 0.25}
     page = evidence({}, None, {}, asdict(figures))
     assert "Accepted 90 = completed\n88 + running 1 + waiting 1" in page
-    assert "1119 commands of Redis" in page
-    assert "88 rows, 208 kB" in page
     assert "| wait in the queue premium | 2 s | 31.2 s |" in page
-    assert "| redis | +1.5 MiB | 0.25 s |" in page
-    assert "| postgres | - | 1 s |" in page
+    assert "redis +1.5 MiB, exporter -0.2 MiB." in page
+    assert "| CPU of redis, s | 0.0125 | 0.25 |" in page
+
+
+def test_the_costs_of_a_job_are_what_comes_on_top_of_an_idle_installation() -> None:
+    before, later = Usage(100, 3, {"commands": 500, "rows": 70}), Usage(110, 3, {"commands": 600, "rows": 70})
+    loaded = Usage(130, 7, {"commands": 1000, "rows": 90})
+    idle = rates(before, later)
+    assert idle == {"commands": 10, "rows": 0}
+    assert costs_of_a_job(later, loaded, idle) == {"commands": 50, "rows": 5}
 
 
 STATES = {"a": "COMPLETED", "b": "SCHEDULED", "c": "RUNNING"}
