@@ -7,7 +7,7 @@ LOCKED := --constraint requirements.lock --requirement requirements.lock
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help demo up test chaos fleet soak bench evidence lint rules format lock clean
+.PHONY: help demo up test chaos fleet soak bench coverage mutants evidence lint rules format lock clean
 
 help: ## show the commands
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1 \t\2/p' $(MAKEFILE_LIST)
@@ -34,6 +34,16 @@ bench: $(VENV)/installed ## measure against baselines and limits (ONLY=name for 
 soak: $(VENV)/installed ## let 500 users submit to four workers (SECONDS=1800 for longer); writes build/soak.json
 	@$(BIN)/python -m tests.fleet.soak --seconds $(SECONDS)
 
+coverage: $(VENV)/installed ## which branches of the core and the front door the tests take; writes build/coverage.json
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage json --quiet -o build/coverage.json
+	$(BIN)/coverage report
+
+mutants: $(VENV)/installed ## change the slots in one place at a time: does a test notice? (SECONDS=3600 stops then); writes build/mutants.json
+	@$(BIN)/python -m tests.mutation $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS))
+
 evidence: $(VENV)/installed ## write docs/evidence.md and the README's table from what bench and chaos measured
 	@$(BIN)/python -m tests.benchmarks.evidence
 
@@ -58,7 +68,7 @@ lock: ## write requirements.lock and requirements.run.lock anew from pyproject.t
 		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.run.lock
 
 clean: ## remove the stack's state and all build products, but not .venv
-	rm -rf .tabario build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .schemathesis
+	rm -rf .tabario build mutants .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .schemathesis
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or 3.12 is needed and neither is on PATH" >&2; exit 1; }

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from redis.asyncio import Redis
 
-from tests.support.servers import PrefectServer, RedisServer, prefect_running, redis_running
+from tests.support.servers import PrefectServer, RedisServer, kept_servers, prefect_running, redis_running
 
 hypothesis.settings.register_profile("busy machine", deadline=None)  # tests assert behaviour, benchmarks measure time
 hypothesis.settings.load_profile("busy machine")
@@ -22,6 +22,9 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One real Redis for the session; tests use keys or databases of their own."""
+    if kept := kept_servers():
+        yield kept[0]
+        return
     with redis_running(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
@@ -38,6 +41,9 @@ async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[PrefectServer]:
     """One real Prefect server on SQLite for the session."""
+    if kept := kept_servers():
+        yield kept[1]
+        return
     with prefect_running(tmp_path_factory.mktemp("prefect"), redis_server) as server:
         yield server
 

@@ -1,7 +1,7 @@
 """`make evidence`: docs/evidence.md and the README's table, from what was measured.
 
-What `build/` holds of `bench.json`, `chaos.json` and `soak.json` goes into docs/evidence.json, where a figure stays
-until it is measured again.
+What `build/` holds of `bench.json`, `chaos.json`, `soak.json`, `coverage.json` and `mutants.json` goes into
+docs/evidence.json, where a figure stays until it is measured again.
 """
 
 from __future__ import annotations
@@ -9,17 +9,21 @@ from __future__ import annotations
 import inspect
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from tests.benchmarks.__main__ import OUTPUT, Benchmark, find_benchmarks
+from tests.fleet.scaling import Measured
+from tests.fleet.scaling import table as scaling_table
 
 ROOT: Final = Path(__file__).parents[2]
 BUILD: Final = ROOT / OUTPUT.parent
 PAGE: Final = ROOT / "docs" / "evidence.md"
 KEPT: Final = PAGE.with_suffix(".json")
 README: Final = ROOT / "README.md"
+SCALING: Final = PAGE.with_name("scaling.md")
 EXACT: Final = 1000.0
 """Larger numbers are shown without decimals."""
 BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
@@ -63,6 +67,14 @@ database forgets a run 30 days after its end.
 | what | idle, a second | a job |
 |---|---:|---:|
 """
+COVERAGE: Final = """
+## Tests
+
+`make coverage`: the tests take {tabario:.1f} % of the core's lines and branches and {api:.1f} % of the front door's.
+"""
+MUTANTS: Final = """
+`make mutants` changed the slots in {mutants} places, one at a time: {ends}.
+"""
 HIGHLIGHTS: Final[Mapping[str, str]] = {
     "image_loop_busy_1_job": "share of an image loop in which ComfyUI paints, over that of asking every 5 s",
     "merge_vs_encoder": "CPU of the merge over the bare encoder's",
@@ -74,28 +86,29 @@ HIGHLIGHTS: Final[Mapping[str, str]] = {
 """What stands in the README."""
 
 
-def evidence(
-    bench: Mapping[str, Any],
-    chaos: Mapping[str, Any] | None,
-    benchmarks: Mapping[str, Benchmark],
-    soak: Mapping[str, Any] | None = None,
-) -> str:
-    """The page."""
+def evidence(found: Mapping[str, Any], benchmarks: Mapping[str, Benchmark]) -> str:
+    """The page: what was found, by `bench`, `chaos`, `soak`, `coverage` and `mutants`, of which any may be missing."""
+    bench = found.get("bench") or {}
     unknown = bench.keys() - benchmarks.keys()
     if unknown:
         raise KeyError(f"there are figures of benchmarks that do not exist: {', '.join(sorted(unknown))}")
     chosen = {name: bench[name] for name in benchmarks if name in bench}
     parts = [INTRODUCTION.format(cores=os.cpu_count()), "\n## Benchmarks\n\n", *_lines(_table(chosen)), "\n"]
     parts += [f"- `{name}`: {_explanation(benchmarks[name])}\n" for name in chosen]
-    if chaos:
+    if chaos := found.get("chaos"):
         times = sum(fault["injected"] for fault in chaos["faults"].values())
         parts.append(CHAOS.format(**{**chaos, "faults": times}))
         parts += _lines(
             f"| {name.replace('_', ' ')} | {fault['injected']} | {fault['healed_max_s']:.1f} s |"
             for name, fault in chaos["faults"].items()
         )
-    if soak:
+    if soak := found.get("soak"):
         parts += _soak(soak)
+    if coverage := found.get("coverage"):
+        parts.append(COVERAGE.format(**coverage))
+    if mutants := found.get("mutants"):
+        ends = ", ".join(f"{count} {end}" for end, count in mutants["ends"].items())
+        parts.append(MUTANTS.format(mutants=mutants["mutants"], ends=ends))
     return "".join(parts)
 
 
@@ -117,10 +130,26 @@ def with_highlights(readme: str, bench: Mapping[str, Any]) -> str:
         for name, what in HIGHLIGHTS.items()
         if name in bench
     ]
-    table = "".join(_lines(["| measured side by side (`make bench`) | ratio | spread |", "|---|---:|---:|", *rows]))
-    before, rest = readme.split(BEGIN)
+    return with_table(
+        readme, _lines(["| measured side by side (`make bench`) | ratio | spread |", "|---|---:|---:|", *rows])
+    )
+
+
+def with_table(page: str, lines: Iterable[str]) -> str:
+    """A page with what stands between its marks made anew."""
+    before, rest = page.split(BEGIN)
     _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table}{END}{after}"
+    return f"{before}{BEGIN}\n{''.join(lines)}{END}{after}"
+
+
+def covered(report: Mapping[str, Any]) -> dict[str, float]:
+    """The percentage of lines and branches that tests take, by package, from what `coverage json` wrote."""
+    taken, all_of_them = Counter[str](), Counter[str]()
+    for path, file in report["files"].items():
+        package, summary = Path(path).parts[0], file["summary"]
+        taken[package] += summary["covered_lines"] + summary["covered_branches"]
+        all_of_them[package] += summary["num_statements"] + summary["num_branches"]
+    return {package: 100 * taken[package] / count for package, count in all_of_them.items()}
 
 
 def _table(bench: Mapping[str, Any]) -> Iterable[str]:
@@ -149,11 +178,15 @@ def _explanation(benchmark: Benchmark) -> str:
 def main() -> None:
     """Writes the page, its figures, and the README's table."""
     kept = _read(KEPT) or {}
+    found = {name: _read(BUILD / f"{name}.json") or kept.get(name) for name in ("chaos", "soak", "mutants")}
     bench = {**kept.get("bench", {}), **(_read(BUILD / OUTPUT.name) or {})}
-    chaos, soak = (_read(BUILD / f"{name}.json") or kept.get(name) for name in ("chaos", "soak"))
-    KEPT.write_text(json.dumps({"bench": bench, "chaos": chaos, "soak": soak}, indent=2) + "\n", encoding="utf-8")
-    PAGE.write_text(evidence(bench, chaos, find_benchmarks(), soak), encoding="utf-8")
+    report = _read(BUILD / "coverage.json")
+    found |= {"bench": bench, "coverage": covered(report) if report else kept.get("coverage")}
+    KEPT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    PAGE.write_text(evidence(found, find_benchmarks()), encoding="utf-8")
     README.write_text(with_highlights(README.read_text(encoding="utf-8"), bench), encoding="utf-8")
+    scaling = with_table(SCALING.read_text(encoding="utf-8"), scaling_table(Measured.of(found)))
+    SCALING.write_text(scaling, encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import httpx
 import redis
@@ -67,6 +69,23 @@ class RedisServer:
     @property
     def url(self) -> str:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+
+KEPT: Final = "TABARIO_TEST_SERVERS"
+
+
+def kept_servers() -> tuple[RedisServer, PrefectServer] | None:
+    """Servers that outlive a run of the tests, where many runs follow each other: see tests/mutation."""
+    if not (text := os.environ.get(KEPT)):
+        return None
+    port, password, api_url, home = json.loads(text)
+    return RedisServer(port, password), PrefectServer(api_url, Path(home))
+
+
+def as_kept_servers(redis_server: RedisServer, prefect_server: PrefectServer) -> dict[str, str]:
+    """The environment in which tests use these servers and start none of their own."""
+    facts = (redis_server.port, redis_server.password, prefect_server.api_url, str(prefect_server.home))
+    return {KEPT: json.dumps(facts)}
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from tests.benchmarks.__main__ import find_benchmarks
-from tests.benchmarks.evidence import HIGHLIGHTS, README, evidence, with_highlights
+from tests.benchmarks.evidence import HIGHLIGHTS, README, covered, evidence, with_highlights
 from tests.benchmarks.figures import Figures, Round
 from tests.fleet.costs import Usage, costs_of_a_job, rates
 from tests.fleet.soak import Soak, Submissions
@@ -34,7 +35,7 @@ CHAOS = {
 
 
 async def test_page_holds_every_figure_and_how_it_is_meant() -> None:
-    page = evidence({"boiling": (await boiling(Console())).as_json()}, CHAOS, {"boiling": boiling})
+    page = evidence({"bench": {"boiling": (await boiling(Console())).as_json()}, "chaos": CHAOS}, {"boiling": boiling})
     assert "| `boiling` | 63 | 115 | - | s | 0.55 | 18% | 2 |" in page
     assert "- `boiling`: Seconds until the kettle boils, over those of a pan." in page
     assert "1 leaked" in page
@@ -46,7 +47,7 @@ async def test_page_tells_of_a_soak() -> None:
     figures.latency, figures.queue_wait = {"start": [0.041, 0.3]}, {"premium": [2.0, 31.25]}
     figures.memory_growth = {"redis": 1.5, "exporter": -0.25}
     figures.idle, figures.costs = {"CPU of redis, s": 0.0125}, {"CPU of redis, s": 0.25}
-    page = evidence({}, None, {}, asdict(figures))
+    page = evidence({"soak": asdict(figures)}, {})
     assert "Accepted 90 = completed\n88 + running 1 + waiting 1" in page
     assert "| wait in the queue premium | 2 s | 31.2 s |" in page
     assert "redis +1.5 MiB, exporter -0.2 MiB." in page
@@ -95,7 +96,7 @@ def test_a_user_with_more_jobs_than_the_tier_allows_is_told() -> None:
 
 async def test_figures_of_a_benchmark_that_is_gone_are_refused() -> None:
     with pytest.raises(KeyError, match="stewing"):
-        evidence({"stewing": (await boiling(Console())).as_json()}, None, {"boiling": boiling})
+        evidence({"bench": {"stewing": (await boiling(Console())).as_json()}}, {"boiling": boiling})
 
 
 def test_readme_is_made_for_the_benchmarks_that_there_are() -> None:
@@ -104,3 +105,19 @@ def test_readme_is_made_for_the_benchmarks_that_there_are() -> None:
     made = with_highlights(README.read_text(encoding="utf-8"), {"merge_vs_peer": figures})
     assert "| how much faster than MoviePy clips and a second encode, in CPU | 7.12 | 2% |" in made
     assert with_highlights(made, {"merge_vs_peer": figures}) == made
+
+
+def test_coverage_is_told_by_package() -> None:
+    def file(statements: int, lines: int, branches: int, taken: int) -> dict[str, Any]:
+        counts = {"num_statements": statements, "covered_lines": lines, "num_branches": branches}
+        return {"summary": {**counts, "covered_branches": taken}}
+
+    files = {"api/a.py": file(8, 8, 2, 1), "tabario/b.py": file(40, 30, 10, 10), "tabario/c/d.py": file(50, 50, 0, 0)}
+    found = covered({"files": files})
+    assert found == {"api": 90, "tabario": 90}
+    assert "90.0 % of the core's lines and branches and 90.0 % of the front door's" in evidence({"coverage": found}, {})
+
+
+def test_page_tells_how_mutants_ended() -> None:
+    mutants = {"mutants": 12, "ends": {"killed": 10, "survived": 2}, "noticed_by_nobody": ["a", "b"]}
+    assert "in 12 places, one at a time: 10 killed, 2 survived." in evidence({"mutants": mutants}, {})

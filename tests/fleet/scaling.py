@@ -1,0 +1,94 @@
+"""What so many jobs at once need, from what one job was measured to need: the tables of docs/scaling.md."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+CONCURRENT: Final = (10, 1_000, 100_000)
+PICTURES: Final = 8
+GPU_SECONDS_A_PICTURE: Final = 4.0
+MERGE_CORES: Final = 2.0
+FLOW_MIB: Final = 812.0  # at most, while 24 scenes become a film of 180 s: `make bench ONLY=merge_vs_encoder`
+RETENTION_DAYS: Final = 30  # Prefect's of runs
+RECORD_DAYS: Final = 7  # Redis' of records
+CONNECTIONS_A_SERVER: Final = 15  # Prefect's pool of 5 and its overflow of 10
+BUSY: Final = 0.6  # of a process that answers others: beyond that they wait
+DAY: Final = 86_400.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of an installation and a job: `idle` is used each second, `job` by each job; CPU and overhead are in seconds."""
+
+    idle: Mapping[str, float]
+    job: Mapping[str, float]
+    merge_cpu: float
+    overhead: float
+
+    @classmethod
+    def of(cls, evidence: Mapping[str, Any]) -> Measured:
+        """From docs/evidence.json. Raises KeyError when something was never measured."""
+        bench, soak = evidence["bench"], evidence["soak"]
+        return cls(soak["idle"], soak["costs"], bench["merge_vs_encoder"]["ours"], bench["job_overhead"]["ours"])
+
+    @property
+    def seconds(self) -> float:
+        """How long a film of `PICTURES` pictures and 30 s takes that waits for nothing."""
+        return self.overhead + PICTURES * GPU_SECONDS_A_PICTURE + self.merge_cpu / MERGE_CORES
+
+
+def demand(measured: Measured, concurrent: int) -> dict[str, float]:
+    """What `concurrent` jobs at once need, by name and unit."""
+    rate = concurrent / measured.seconds
+    job = measured.job
+
+    def used(name: str) -> float:
+        return measured.idle[name] + rate * job[name]
+
+    api = used("CPU of prefect-server, s")
+    api_processes = math.ceil(api / BUSY)
+    return {
+        "films an hour": rate * 3_600,
+        "GPUs": rate * PICTURES * GPU_SECONDS_A_PICTURE,
+        "GPU hours a day": rate * PICTURES * GPU_SECONDS_A_PICTURE * DAY / 3_600,
+        "cores of workers": rate * (job["CPU of worker, s"] + measured.merge_cpu),
+        "memory of flows, GiB": concurrent * FLOW_MIB / 1024,
+        "cores of front doors": used("CPU of front-door, s"),
+        "cores of Prefect's API": api,
+        "processes of Prefect's API": api_processes,
+        "cores of Prefect's services": used("CPU of prefect-services, s"),
+        "PostgreSQL, transactions/s": used("transactions of PostgreSQL"),
+        "PostgreSQL, connections at most": CONNECTIONS_A_SERVER * (api_processes + 1),
+        "PostgreSQL, million rows in 30 days": rate * job["rows of PostgreSQL"] * RETENTION_DAYS * DAY / 1e6,
+        "PostgreSQL, GB in 30 days": rate * job["PostgreSQL, kB"] * RETENTION_DAYS * DAY / 1e6,
+        "Redis, commands/s": used("commands of Redis"),
+        "Redis, cores": used("CPU of redis, s"),
+        "Redis, GB in 7 days": rate * job["Redis, kB"] * RECORD_DAYS * DAY / 1e6,
+    }
+
+
+def films_a_minute(measured: Measured, cores: float) -> float:
+    """How many of the soak's tiny films `cores` cores can make that do everything: the model at its small end."""
+    idle = sum(rate for name, rate in measured.idle.items() if name.startswith("CPU "))
+    each = sum(cost for name, cost in measured.job.items() if name.startswith("CPU "))
+    return 60 * (cores - idle) / each
+
+
+def table(measured: Measured) -> Iterable[str]:
+    """A column for each number of jobs at once."""
+    columns = [demand(measured, concurrent) for concurrent in CONCURRENT]
+    yield f"| jobs at once | {' | '.join(f'{concurrent:,}' for concurrent in CONCURRENT)} |\n"
+    yield f"|---|{'---:|' * len(columns)}\n"
+    for name in columns[0]:
+        yield f"| {name} | {' | '.join(_rounded(column[name]) for column in columns)} |\n"
+
+
+def _rounded(number: float) -> str:
+    """Two digits that count: a model knows no more."""
+    if not number:
+        return "0"
+    digits = 1 - math.floor(math.log10(abs(number)))
+    return f"{round(number, digits):,.{max(0, digits)}f}"

@@ -1,0 +1,74 @@
+"""`make mutants`: changes the slots in one place at a time, and says which changes no test notices.
+
+The mutants stand in `mutants/`. What a run has not reached, the next one goes on with, so it may be stopped any time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from rich.console import Console
+
+from tests.support.servers import as_kept_servers, prefect_running, redis_running
+
+OUTPUT: Final = Path("build/mutants.json")
+RESULTS: Final = Path("mutants/tabario/slots")
+STATUS: Final = {0: "survived", 1: "killed", 3: "killed", 33: "untested", 37: "killed by types", None: "not tried"}
+"""By mutmut's exit codes; every other one is that of a test that came to no end."""
+
+
+def mutate(seconds: float, chosen: list[str]) -> None:
+    """Tries mutants one after another, the quickest first, until all are done or so many seconds are over."""
+    with (
+        TemporaryDirectory() as name,
+        redis_running(Path(name)) as redis,
+        prefect_running(Path(name), redis) as prefect,
+    ):
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # mutmut calls mypy by its name
+        environment = {**os.environ, **as_kept_servers(redis, prefect), "PATH": path}
+        command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *chosen]
+        with subprocess.Popen(command, env=environment) as process, suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+            return
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+
+def read(results: Path) -> dict[str, Any]:
+    """How many mutants ended in which way, and the names of those that no test noticed."""
+    status = {
+        mutant: STATUS.get(code, "killed")
+        for meta in sorted(results.glob("*.meta"))
+        for mutant, code in json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"].items()
+    }
+    noticed_by_nobody = [mutant for mutant, end in status.items() if end in {"survived", "untested"}]
+    return {"mutants": len(status), "ends": dict(Counter(status.values())), "noticed_by_nobody": noticed_by_nobody}
+
+
+def main() -> None:
+    """Writes build/mutants.json; shows each change that no test notices."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=8 * 3600, help="when to stop")
+    parser.add_argument("mutants", nargs="*", help="names of mutants, as patterns; all if none is given")
+    options = parser.parse_args()
+    mutate(options.seconds, options.mutants)
+    found = read(RESULTS)
+    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
+    OUTPUT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    for mutant in found["noticed_by_nobody"]:
+        subprocess.run([sys.executable, "-m", "mutmut", "show", mutant], check=True)
+    Console(highlight=False).print(f"{found['mutants']} mutants: {found['ends']}")
+
+
+if __name__ == "__main__":
+    main()

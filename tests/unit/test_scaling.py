@@ -1,0 +1,39 @@
+"""The model of docs/scaling.md: what is proportional, what is not, and what the page shows."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.benchmarks.evidence import BEGIN, END, KEPT, SCALING
+from tests.fleet.scaling import Measured, demand, films_a_minute, table
+
+UNITS = (
+    *("CPU of worker, s", "CPU of front-door, s", "CPU of prefect-server, s", "CPU of prefect-services, s"),
+    *("CPU of redis, s", "commands of Redis", "Redis, kB"),
+    *("transactions of PostgreSQL", "rows of PostgreSQL", "PostgreSQL, kB"),
+)
+MEASURED = Measured(idle=dict.fromkeys(UNITS, 0.1), job=dict.fromkeys(UNITS, 2.0), merge_cpu=40, overhead=8)
+
+
+def test_a_film_takes_the_time_of_its_parts() -> None:
+    assert MEASURED.seconds == 8 + 8 * 4 + 40 / 2
+
+
+def test_ten_times_the_jobs_need_ten_times_as_much_beyond_what_is_used_when_idle() -> None:
+    few, many = demand(MEASURED, 60), demand(MEASURED, 600)
+    assert few["films an hour"] == 3600
+    assert few["GPUs"] == 32
+    assert few["Redis, commands/s"] == pytest.approx(0.1 + 2)
+    assert many["Redis, commands/s"] == pytest.approx(0.1 + 20)
+    assert many["memory of flows, GiB"] == pytest.approx(10 * few["memory of flows, GiB"])
+
+
+def test_a_machine_that_does_everything_makes_as_many_films_as_its_cores_allow() -> None:
+    assert films_a_minute(MEASURED, 2.5) == pytest.approx(60 * (2.5 - 5 * 0.1) / (5 * 2))
+
+
+def test_the_page_shows_what_the_kept_figures_give() -> None:
+    shown = SCALING.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
+    assert shown == "\n" + "".join(table(Measured.of(json.loads(KEPT.read_text(encoding="utf-8")))))
