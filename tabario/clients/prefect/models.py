@@ -137,7 +137,7 @@ def our_run(body: FlowRunBody, deployment_id: UUID) -> Run | None:
         state_since=body.state.timestamp,
         message=body.state.message or "",
         created_at=body.created,
-        started_at=body.start_time,
+        started_at=body.start_time if body.run_count else None,  # Prefect gives a run that never ran one at its end
         ended_at=body.end_time,
         lease_id=lease_id,
         run_count=body.run_count,

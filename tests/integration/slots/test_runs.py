@@ -67,6 +67,10 @@ async def test_a_waiting_run_is_cancelled_at_once_and_again_without_complaint(or
     run = await prefect.create_run(make_job(new_user()), lease_id=uuid4())
     await prefect.cancel_run(run)
     assert await orchestrator.state_of(run) == "Cancelled"
+    ended = await prefect.read_run(run.flow_run_id)
+    assert ended is not None
+    assert ended.ended_at is not None
+    assert ended.started_at is None  # though Prefect notes a start
     await prefect.cancel_run(run)
 
 
@@ -93,6 +97,9 @@ async def test_a_running_run_is_asked_to_stop(orchestrator: Orchestrator) -> Non
     await prefect.cancel_run(run)
     await prefect.cancel_run(run)
     assert await orchestrator.state_of(run) == "Cancelling"
+    running = await prefect.read_run(run.flow_run_id)
+    assert running is not None
+    assert running.started_at is not None
 
 
 async def test_an_ended_run_cannot_be_cancelled(orchestrator: Orchestrator) -> None:
