@@ -7,7 +7,7 @@ seconds makes sure.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -31,9 +31,9 @@ from tabario.slots.gate import Gate
 from tabario.slots.leader import Leader, NotLeading
 from tabario.slots.liveness import Liveness
 from tabario.slots.release import Releaser
+from tabario.slots.renewals import Renewals
 from tabario.slots.resume import Resumer
 
-RENEWALS_AT_ONCE: Final = 8
 OVERLAP: Final = timedelta(seconds=120)  # runs that ended so long before the last pass are looked at again
 PASS_SECONDS: Final = 7 * 24 * 3600
 FOLLOWER_SECONDS: Final = 1.0
@@ -94,6 +94,8 @@ class Keeper:
         releaser = Releaser(redis, prefect.leases, self._claims)
         self._endings = Endings(redis, releaser, on_ended, bookkeeping=bookkeeping)
         self._resumer = Resumer(prefect, redis, resumes=settings.resumes, clock=clock)
+        self._renewals = Renewals(prefect.leases, settings, clock=clock)
+        self._swept: str | None = None
         self._liveness = Liveness(redis, settings, clock=clock)
         self._fairness = Fairness(prefect.queues, self._leader, settings, clock=clock)
         claimant = Claimant(self._claims, prefect.leases)
@@ -127,6 +129,7 @@ class Keeper:
     async def _sweep_on(self) -> None:
         while True:
             if not self._leader.is_leading:
+                self._renewals.forget()
                 self._liveness.forget()
                 await anyio.sleep(min(FOLLOWER_SECONDS, self._settings.sweep))
                 continue
@@ -142,6 +145,7 @@ class Keeper:
             await self.sweep()
         except Exception as error:  # the edge of a background task: without its passes every slot would leak
             log.exception("A pass of the keeper failed; the next one tries again.")
+            self._renewals.forget()
             if isinstance(error, RedisError | NotLeading):
                 self._liveness.forget()
             return False
@@ -167,21 +171,22 @@ class Keeper:
         await self._leader.confirm()
         live = await self._prefect.live_runs()
         resumable, over = await self._ended()
-        lost = await self._renew([*live, *resumable])
+        renewed = await self._renewals.renew([*live, *resumable])
         await self._gate.open(since=(self._clock() - began).total_seconds())
         await self._claims.strike_seen((run.limit, str(run.lease_id)) for run in live)
 
         unsettled = [run for run in over if not await self._try("settled", self._endings.settle, run)]
         resumed = [run for run in resumable if await self._try("resumed", self._resumer.resume, run)]
         dead = await self._declare_dead(live)
-        mended = await self._mend(live, lost, [*resumable, *unsettled])
+        mended = await self._mend(live, renewed.lost, [*resumable, *unsettled])
         overdue = await self._order_queues()
         if not unsettled:
-            await self._redis.set(names.KEEPER_SWEPT_KEY, began.timestamp(), ex=PASS_SECONDS)
+            self._swept = str(began.timestamp())
+            await self._redis.set(names.KEEPER_SWEPT_KEY, self._swept, ex=PASS_SECONDS)
         report = PassReport(
             live=len(live),
-            renewed=len(live) + len(resumable) - len(lost),
-            lost=len(lost),
+            renewed=renewed.count,
+            lost=len(renewed.lost),
             settled=len(over) - len(unsettled),
             unsettled=len(unsettled),
             resumed=len(resumed),
@@ -206,24 +211,11 @@ class Keeper:
     async def _since(self) -> datetime:
         """From when on ended runs are looked at: a little before the last good pass."""
         last = await self._redis.get(names.KEEPER_SWEPT_KEY)
+        if last != self._swept:  # a Redis that forgot this, or went back in time, may have lost leases too
+            self._renewals.forget()
         if last is None:  # a new or emptied Redis: older leases have run out by themselves
             return self._clock() - timedelta(seconds=self._settings.run_lease)
         return datetime.fromtimestamp(float(last), UTC) - OVERLAP
-
-    async def _renew(self, runs: Iterable[Run]) -> list[Run]:
-        """Renews the lease of each run; returns the runs that have none any more."""
-        lost: list[Run] = []
-        turns = anyio.CapacityLimiter(RENEWALS_AT_ONCE)
-
-        async def renew(run: Run) -> None:
-            async with turns:
-                if not await self._prefect.leases.renew(run.lease_id, seconds=self._settings.run_lease):
-                    lost.append(run)
-
-        async with anyio.create_task_group() as group:
-            for run in runs:
-                group.start_soon(renew, run)
-        return lost
 
     async def _try(self, deed: str, act: Callable[[Run], Awaitable[bool]], run: Run) -> bool:
         """Acts on one run; a failure must not keep the others waiting."""

@@ -63,6 +63,17 @@ class PatientTransport(httpx.AsyncHTTPTransport):
                 await anyio.sleep(PAUSE_SECONDS)  # asked again at once, the server would have time for nothing else
 
 
+class FickleTransport(PatientTransport):
+    """A server that cannot be reached while it is `away`."""
+
+    away = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.away:
+            raise httpx.ConnectError("refused", request=request)
+        return await super().handle_async_request(request)
+
+
 @dataclass(frozen=True)
 class Orchestrator:
     """Prefect seen from outside our code: what the database says, and the hand that moves runs."""

@@ -18,7 +18,7 @@ from tabario.slots.heartbeat import beating
 from tabario.slots.keeper import Keeper
 from tabario.tiers import Tier
 from tests.integration.slots.conftest import Ears, StartRun, no_hints
-from tests.support.orchestrator import Orchestrator, PatientTransport, SettableClock, new_user
+from tests.support.orchestrator import FickleTransport, Orchestrator, SettableClock, new_user
 from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
 
@@ -216,17 +216,6 @@ async def test_a_running_process_that_falls_silent_counts_as_crashed(
         await keeper.sweep()
     assert await orchestrator.state_of(silent) == "Crashed"
     assert await orchestrator.state_of(alive) == "Running"
-
-
-class FickleTransport(PatientTransport):
-    """A server that cannot be reached while it is `away`."""
-
-    away = False
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if self.away:
-            raise httpx.ConnectError("refused", request=request)
-        return await super().handle_async_request(request)
 
 
 async def test_silence_counts_on_while_prefect_is_away(

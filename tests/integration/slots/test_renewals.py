@@ -1,0 +1,106 @@
+"""Leases of live runs are renewed in time, and not at every pass."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import httpx
+import pytest
+from redis.asyncio import Redis
+
+from tabario import names
+from tabario.clients.prefect import PrefectApi, Run
+from tabario.clients.prefect.http import PrefectHttp
+from tabario.settings import SlotSettings
+from tabario.slots.keeper import Keeper
+from tabario.slots.renewals import Renewals
+from tests.integration.slots.conftest import StartRun, no_hints
+from tests.support.orchestrator import FickleTransport, Orchestrator, SettableClock, new_user
+from tests.support.servers import RedisServer
+
+THIRD = 60.0  # of a lease of 180 s
+
+
+@pytest.fixture
+async def prefects_own(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_server.url) as client:
+        yield client
+
+
+async def forget(prefects_own: Redis, lease_id: UUID) -> None:
+    assert await prefects_own.delete(f"prefect:concurrency:lease:{lease_id}") == 1
+
+
+async def end_of(prefects_own: Redis, run: Run) -> float:
+    """When the lease of a run ends, in seconds since 1970."""
+    end = await prefects_own.zscore("prefect:concurrency:expirations", str(run.lease_id))
+    assert end is not None
+    return float(end)
+
+
+async def test_a_lease_is_renewed_when_it_is_new_and_then_after_a_third_of_its_time(
+    keeper: Keeper, start: StartRun, clock: SettableClock, prefects_own: Redis
+) -> None:
+    run = await start(new_user())
+    claimed = await end_of(prefects_own, run)
+    await keeper.sweep()
+    renewed = await end_of(prefects_own, run)
+    assert renewed > claimed + 60
+    clock.advance(THIRD / 2)
+    await keeper.sweep()
+    assert await end_of(prefects_own, run) == renewed
+    clock.advance(THIRD / 2)
+    await keeper.sweep()
+    assert await end_of(prefects_own, run) > renewed
+
+
+async def test_a_lease_that_was_lost_alone_is_missed_when_it_is_due(
+    keeper: Keeper, start: StartRun, clock: SettableClock, prefects_own: Redis
+) -> None:
+    run = await start(new_user())
+    await keeper.sweep()
+    await forget(prefects_own, run.lease_id)
+    clock.advance(THIRD)
+    report = await keeper.sweep()
+    assert (report.lost, report.reclaimed) == (1, 1)
+
+
+@pytest.mark.parametrize("found", [None, "1700000000.5"])
+async def test_what_a_redis_lost_that_went_back_in_time_is_missed_at_once(
+    keeper: Keeper, start: StartRun, redis: Redis, prefects_own: Redis, found: str | None
+) -> None:
+    run = await start(new_user())
+    await keeper.sweep()
+    await forget(prefects_own, run.lease_id)
+    if found is None:
+        await redis.delete(names.KEEPER_SWEPT_KEY)
+    else:
+        await redis.set(names.KEEPER_SWEPT_KEY, found)
+    assert (await keeper.sweep()).lost == 1
+
+
+async def test_after_a_failed_pass_every_lease_is_renewed(
+    start: StartRun, orchestrator: Orchestrator, redis: Redis, slots: SlotSettings, prefects_own: Redis
+) -> None:
+    run = await start(new_user())
+    transport = FickleTransport()
+    async with httpx.AsyncClient(base_url=orchestrator.http.base_url, transport=transport, timeout=30) as http:
+        prefect = PrefectApi(PrefectHttp(idle=http, fresh=http, one_writer=True))
+        keeper = Keeper(prefect, redis, slots, hints=no_hints)
+        assert await keeper.lead()
+        assert await keeper.sweep_or_log()
+        renewed = await end_of(prefects_own, run)
+        transport.away = True
+        assert not await keeper.sweep_or_log()
+        transport.away = False
+        await keeper.sweep()
+    assert await end_of(prefects_own, run) > renewed
+
+
+@pytest.mark.parametrize(("run_lease", "gate", "pause"), [(180, 45, 60), (60, 45, 7.5), (60, 90, 0)])
+async def test_no_lease_can_end_while_the_gate_stays_open(
+    prefect: PrefectApi, clock: SettableClock, run_lease: int, gate: float, pause: float
+) -> None:
+    renewals = Renewals(prefect.leases, SlotSettings(run_lease=run_lease, gate=gate), clock=clock)
+    assert max(0, renewals.pause.total_seconds()) == pause
