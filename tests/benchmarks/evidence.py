@@ -58,11 +58,10 @@ users ran more than their tier allows. {jobs_a_minute} films a minute; PostgreSQ
 |---|---:|---:|
 """
 COSTS: Final = """
-The memory of a process may grow at first; this is from the second fifth of the time to the last:
-{growth}.
+Memory in each fifth of the time, in MiB, of a service's first process: {memory}.
 
 What is used each second while nobody asks for anything, and what each job of the second half added to that. Prefect's
-database forgets a run 30 days after its end.
+database forgets a run 30 days after its end and an event after 7; its largest tables were {tables}.
 
 | what | idle, a second | a job |
 |---|---:|---:|
@@ -117,8 +116,9 @@ def _soak(soak: Mapping[str, Any]) -> Iterable[str]:
     rows = {f"answer to {route}": times for route, times in soak["latency"].items()}
     rows |= {f"wait in the queue {queue}": times for queue, times in soak["queue_wait"].items()}
     yield from _lines(f"| {what} | {p50:.3g} s | {p99:.3g} s |" for what, (p50, p99) in rows.items())
-    growth = ", ".join(f"{service} {grew:+.1f} MiB" for service, grew in soak["memory_growth"].items())
-    yield COSTS.format(growth=growth)
+    memory = "; ".join(f"{service} {', '.join(map(str, sizes))}" for service, sizes in soak["memory"].items())
+    tables = ", ".join(f"{name} ({size / 1000:.1f} MB)" for name, size in soak["largest_tables"].items())
+    yield COSTS.format(memory=memory, tables=tables)
     idle = soak["idle"]
     yield from _lines(f"| {what} | {idle[what]:.3g} | {_number(cost)} |" for what, cost in soak["costs"].items())
 

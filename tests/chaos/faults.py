@@ -172,6 +172,7 @@ FAULTS: Final[dict[str, Strike]] = {
         lost_release_reply,
         keeper_mid_release,
         worker_and_flow_killed,
+        lease_forgotten,
         flow_killed,
         worker_killed,
         cancel_before_start,
@@ -180,7 +181,6 @@ FAULTS: Final[dict[str, Strike]] = {
         front_door_after_create,
         redis_killed,
         prefect_killed,
-        lease_forgotten,
     )
 }
 """By name; those that take longest to heal first."""
@@ -193,6 +193,7 @@ SLOW: Final = frozenset(
         stuck_pending,
         keeper_mid_release,
         worker_and_flow_killed,
+        lease_forgotten,
     )
 )
 """Those that may take longer than 20 s to heal, also when they come alone."""

@@ -22,6 +22,9 @@ SIZE: Final = "SELECT pg_database_size(current_database())"
 ROWS: Final = "SELECT sum(n_live_tup) FROM pg_stat_user_tables"
 OF_THIS_DATABASE: Final = "FROM pg_stat_database WHERE datname = current_database()"
 TRANSACTIONS: Final = f"SELECT xact_commit + xact_rollback {OF_THIS_DATABASE}"
+TABLES: Final = """
+    SELECT relname, pg_total_relation_size(relid) / 1000.0 FROM pg_stat_user_tables ORDER BY 2 DESC LIMIT 5
+"""
 CONNECTIONS: Final = f"SELECT numbackends {OF_THIS_DATABASE}"
 
 
@@ -66,6 +69,10 @@ class Database:
     async def connections(self) -> int:
         """How many clients are connected, this one included."""
         return await self._number(CONNECTIONS)
+
+    async def largest_tables(self) -> dict[str, float]:
+        """kB of the five largest tables, with their indexes."""
+        return {name: float(kilobytes) for name, kilobytes in await self._read(TABLES)}
 
     async def _number(self, query: str) -> int:
         [[number]] = await self._read(query)

@@ -35,7 +35,7 @@ IDLE_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 5.0
 START_SECONDS: Final = 2.0  # between two starts of a caller
 STATUS_A_START: Final = 3
-CALLERS: Final = 4
+CALLERS: Final = 8
 TRIES: Final = 10
 TRY_SECONDS: Final = 1.0
 ASK_AGAIN: Final = {"in_progress", "unavailable"}
@@ -56,7 +56,8 @@ class Submissions:
 
 @dataclass
 class Soak:
-    """What one run showed: seconds (p50 and p99 where there are two), MiB and counts.
+    """What one run showed: seconds (p50 and p99 where there are two), MiB (in each fifth of the time), counts;
+    tables in kB.
 
     `submissions` were `accepted`, `refused`, or never answered (`unanswered`). Of accepted jobs the database must know
     every one: `missing` are those that it does not, `unknown` runs are those that nobody was told of. `idle` is what
@@ -82,8 +83,9 @@ class Soak:
     jobs_a_minute: float = 0.0
     latency: dict[str, list[float]] = field(default_factory=dict)
     queue_wait: dict[str, list[float]] = field(default_factory=dict)
-    memory_growth: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, list[float]] = field(default_factory=dict)
     database_connections: int = 0
+    largest_tables: dict[str, float] = field(default_factory=dict)
     idle: dict[str, float] = field(default_factory=dict)
     costs: dict[str, float] = field(default_factory=dict)
 
@@ -155,13 +157,14 @@ async def _load(found: Soak, callers: Callers, composition: Composition, *, user
     found.machine_busy = round(psutil.cpu_percent() / 100, 3)
     found.costs = costs_of_a_job(middle, await usage(composition, database), found.idle)
     found.database_connections = await database.connections()
+    found.largest_tables = await database.largest_tables()
     found.settle(submissions, await database.states())
     found.answers = dict(sorted(callers.seen.items()))
     found.oversold = len(oversold)
     found.jobs_a_minute = round(60 * found.completed / found.seconds, 2)
     found.latency = {route: _p50_p99(times) for route, times in callers.seconds.items()}
     found.queue_wait = {queue: _p50_p99(times) for queue, times in (await database.waits()).items()}
-    found.memory_growth = {service: _growth(sizes) for service, sizes in memory.items()}
+    found.memory = {service: fifths(sizes) for service, sizes in memory.items()}
 
 
 async def _call(callers: Callers, submissions: Submissions, until: float) -> None:
@@ -205,10 +208,11 @@ def _note_memory(composition: Composition, memory: Mapping[str, list[float]]) ->
         sizes.append(psutil.Process(first.pid).memory_info().rss / 2**20)
 
 
-def _growth(sizes: Sequence[float]) -> float:
-    """MiB between the second fifth of the time, when everything has been used once, and the last."""
-    fifth = max(1, len(sizes) // 5)
-    return round(median(sizes[-fifth:]) - median(sizes[fifth : 2 * fifth] or sizes), 1)
+def fifths(sizes: Sequence[float]) -> list[float]:
+    """The medians of each fifth of the time: in the first, things are used for the first time."""
+    count = len(sizes)
+    parts = [sizes[number * count // 5 : (number + 1) * count // 5] or sizes for number in range(5)]
+    return [round(median(part), 1) for part in parts]
 
 
 def _p50_p99(times: Sequence[float]) -> list[float]:
