@@ -24,7 +24,7 @@ SYNTAX = ["'", '"', "ass=x", "[v];", "movie=/etc/passwd", r"\N", "{\\i1}", "%{pt
 
 def encoded(kind: str) -> bytes:
     buffer = io.BytesIO()
-    Image.effect_noise((96, 80), 60).convert("RGB").save(buffer, kind)
+    Image.effect_noise((48, 40), 60).convert("RGB").save(buffer, kind)
     return buffer.getvalue()
 
 

@@ -128,7 +128,8 @@ def prefect_running(directory: Path, redis_server: RedisServer, **variables: str
         home=home, port=port, redis_port=redis_server.port, redis_password=redis_server.password, ui=False
     )
     environment |= variables
-    with running(prefect_server_command(port=port), environment=environment, log=directory / "prefect.log"):
+    command = ["env", "-u", "COVERAGE_PROCESS_CONFIG", *prefect_server_command(port=port)]  # not ours to measure
+    with running(command, environment=environment, log=directory / "prefect.log"):
         server = PrefectServer(api_url=environment["PREFECT_API_URL"], home=home)
 
         def answers() -> bool:
