@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.benchmarks.__main__ import OUTPUT, Benchmark, find_benchmarks
-from tests.fleet.scaling import Measured
-from tests.fleet.scaling import table as scaling_table
+from tests.fleet import scaling
 
 ROOT: Final = Path(__file__).parents[2]
 BUILD: Final = ROOT / OUTPUT.parent
@@ -86,13 +85,16 @@ HIGHLIGHTS: Final[Mapping[str, str]] = {
 
 
 def evidence(found: Mapping[str, Any], benchmarks: Mapping[str, Benchmark]) -> str:
-    """The page: what was found, by `bench`, `chaos`, `soak`, `coverage` and `mutants`, of which any may be missing."""
+    """The page: what was found, by `bench`, `chaos`, `soak`, `coverage` and `mutants`, of which any may be missing.
+
+    `cores` tells of the machine.
+    """
     bench = found.get("bench") or {}
     unknown = bench.keys() - benchmarks.keys()
     if unknown:
         raise KeyError(f"there are figures of benchmarks that do not exist: {', '.join(sorted(unknown))}")
     chosen = {name: bench[name] for name in benchmarks if name in bench}
-    parts = [INTRODUCTION.format(cores=os.cpu_count()), "\n## Benchmarks\n\n", *_lines(_table(chosen)), "\n"]
+    parts = [INTRODUCTION.format(cores=found["cores"]), "\n## Benchmarks\n\n", *_lines(_table(chosen)), "\n"]
     parts += [f"- `{name}`: {_explanation(benchmarks[name])}\n" for name in chosen]
     if chaos := found.get("chaos"):
         times = sum(fault["injected"] for fault in chaos["faults"].values())
@@ -102,7 +104,7 @@ def evidence(found: Mapping[str, Any], benchmarks: Mapping[str, Benchmark]) -> s
             for name, fault in chaos["faults"].items()
         )
     if soak := found.get("soak"):
-        parts += _soak(soak)
+        parts += _soak(soak, found["cores"])
     if coverage := found.get("coverage"):
         parts.append(COVERAGE.format(**coverage))
     if mutants := found.get("mutants"):
@@ -111,8 +113,8 @@ def evidence(found: Mapping[str, Any], benchmarks: Mapping[str, Benchmark]) -> s
     return "".join(parts)
 
 
-def _soak(soak: Mapping[str, Any]) -> Iterable[str]:
-    yield SOAK.format(**soak, cores=os.cpu_count())
+def _soak(soak: Mapping[str, Any], cores: int) -> Iterable[str]:
+    yield SOAK.format(**soak, cores=cores)
     rows = {f"answer to {route}": times for route, times in soak["latency"].items()}
     rows |= {f"wait in the queue {queue}": times for queue, times in soak["queue_wait"].items()}
     yield from _lines(f"| {what} | {p50:.3g} s | {p99:.3g} s |" for what, (p50, p99) in rows.items())
@@ -140,6 +142,11 @@ def with_table(page: str, lines: Iterable[str]) -> str:
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n{''.join(lines)}{END}{after}"
+
+
+def scaled(page: str, found: Mapping[str, Any]) -> str:
+    """docs/scaling.md with its figures made anew."""
+    return with_table(page, scaling.page(scaling.Measured.of(found), found["soak"], found["cores"]))
 
 
 def covered(report: Mapping[str, Any]) -> dict[str, float]:
@@ -181,12 +188,11 @@ def main() -> None:
     found = {name: _read(BUILD / f"{name}.json") or kept.get(name) for name in ("chaos", "soak", "mutants")}
     bench = {**kept.get("bench", {}), **(_read(BUILD / OUTPUT.name) or {})}
     report = _read(BUILD / "coverage.json")
-    found |= {"bench": bench, "coverage": covered(report) if report else kept.get("coverage")}
+    found |= {"cores": os.cpu_count(), "bench": bench, "coverage": covered(report) if report else kept.get("coverage")}
     KEPT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     PAGE.write_text(evidence(found, find_benchmarks()), encoding="utf-8")
     README.write_text(with_highlights(README.read_text(encoding="utf-8"), bench), encoding="utf-8")
-    scaling = with_table(SCALING.read_text(encoding="utf-8"), scaling_table(Measured.of(found)))
-    SCALING.write_text(scaling, encoding="utf-8")
+    SCALING.write_text(scaled(SCALING.read_text(encoding="utf-8"), found), encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -70,20 +70,34 @@ def demand(measured: Measured, concurrent: int) -> dict[str, float]:
     }
 
 
+def carried(measured: Measured, part: str) -> float:
+    """How many jobs at once one process of a part carries that is kept `BUSY` at most, on a core of its own."""
+    name = f"CPU of {part}, s"
+    return (BUSY - measured.idle[name]) / measured.job[name] * measured.seconds
+
+
 def films_a_minute(measured: Measured, cores: float) -> float:
-    """How many of the soak's tiny films `cores` cores can make that do everything: the model at its small end."""
+    """How many of the soak's small films `cores` cores make that do everything: the model at its small end."""
     idle = sum(rate for name, rate in measured.idle.items() if name.startswith("CPU "))
     each = sum(cost for name, cost in measured.job.items() if name.startswith("CPU "))
     return 60 * (cores - idle) / each
 
 
-def table(measured: Measured) -> Iterable[str]:
-    """A column for each number of jobs at once."""
+def page(measured: Measured, soak: Mapping[str, Any], cores: float) -> Iterable[str]:
+    """A column for each number of jobs at once, and what follows from the figures."""
     columns = [demand(measured, concurrent) for concurrent in CONCURRENT]
     yield f"| jobs at once | {' | '.join(f'{concurrent:,}' for concurrent in CONCURRENT)} |\n"
     yield f"|---|{'---:|' * len(columns)}\n"
     for name in columns[0]:
         yield f"| {name} | {' | '.join(_rounded(column[name]) for column in columns)} |\n"
+    parts = {"Prefect's API": "prefect-server", "a front door": "front-door"}
+    parts |= {"Prefect's services": "prefect-services", "Redis": "redis"}
+    loads = ", ".join(f"{words} {_rounded(carried(measured, part))}" for words, part in parts.items())
+    yield f"\nSuch a job takes {measured.seconds:.0f} s. One process, kept at most {BUSY:.0%} busy, carries at once:\n"
+    yield f"{loads}.\n"
+    predicted = films_a_minute(measured, cores * soak["machine_busy"])
+    yield "\nAt the small end, these costs, those of the second half of the soak, let the cores that did everything\n"
+    yield f"make {predicted:.1f} small films a minute; over the whole of it they made {soak['jobs_a_minute']:.1f}.\n"
 
 
 def _rounded(number: float) -> str:

@@ -35,7 +35,9 @@ CHAOS = {
 
 
 async def test_page_holds_every_figure_and_how_it_is_meant() -> None:
-    page = evidence({"bench": {"boiling": (await boiling(Console())).as_json()}, "chaos": CHAOS}, {"boiling": boiling})
+    page = evidence(
+        {"cores": 2, "bench": {"boiling": (await boiling(Console())).as_json()}, "chaos": CHAOS}, {"boiling": boiling}
+    )
     assert "| `boiling` | 63 | 115 | - | s | 0.55 | 18% | 2 |" in page
     assert "- `boiling`: Seconds until the kettle boils, over those of a pan." in page
     assert "1 leaked" in page
@@ -48,7 +50,7 @@ async def test_page_tells_of_a_soak() -> None:
     figures.memory = {"redis": fifths([1, 2, 3, 3, 3, 4, 4, 4, 5, 5.25]), "exporter": fifths([7.5])}
     figures.largest_tables = {"events": 41_230.0}
     figures.idle, figures.costs = {"CPU of redis, s": 0.0125}, {"CPU of redis, s": 0.25}
-    page = evidence({"soak": asdict(figures)}, {})
+    page = evidence({"cores": 2, "soak": asdict(figures)}, {})
     assert "Accepted 90 = completed\n88 + running 1 + waiting 1" in page
     assert "| wait in the queue premium | 2 s | 31.2 s |" in page
     assert "redis 1.5, 3.0, 3.5, 4.0, 5.1; exporter 7.5, 7.5, 7.5, 7.5, 7.5." in page
@@ -98,7 +100,7 @@ def test_a_user_with_more_jobs_than_the_tier_allows_is_told() -> None:
 
 async def test_figures_of_a_benchmark_that_is_gone_are_refused() -> None:
     with pytest.raises(KeyError, match="stewing"):
-        evidence({"bench": {"stewing": (await boiling(Console())).as_json()}}, {"boiling": boiling})
+        evidence({"cores": 2, "bench": {"stewing": (await boiling(Console())).as_json()}}, {"boiling": boiling})
 
 
 def test_readme_is_made_for_the_benchmarks_that_there_are() -> None:
@@ -117,9 +119,11 @@ def test_coverage_is_told_by_package() -> None:
     files = {"api/a.py": file(8, 8, 2, 1), "tabario/b.py": file(40, 30, 10, 10), "tabario/c/d.py": file(50, 50, 0, 0)}
     found = covered({"files": files})
     assert found == {"api": 90, "tabario": 90}
-    assert "90.0 % of the core's lines and branches and 90.0 % of the front door's" in evidence({"coverage": found}, {})
+    assert "90.0 % of the core's lines and branches and 90.0 % of the front door's" in evidence(
+        {"cores": 2, "coverage": found}, {}
+    )
 
 
 def test_page_tells_how_mutants_ended() -> None:
     mutants = {"mutants": 12, "ends": {"killed": 10, "survived": 2}, "noticed_by_nobody": ["a", "b"]}
-    assert "in 12 places, one at a time: 10 killed, 2 survived." in evidence({"mutants": mutants}, {})
+    assert "in 12 places, one at a time: 10 killed, 2 survived." in evidence({"cores": 2, "mutants": mutants}, {})

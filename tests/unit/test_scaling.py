@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tests.benchmarks.evidence import BEGIN, END, KEPT, SCALING
-from tests.fleet.scaling import Measured, demand, films_a_minute, table
+from tests.benchmarks.evidence import KEPT, SCALING, scaled
+from tests.fleet.scaling import Measured, carried, demand, films_a_minute
 
 UNITS = (
     *("CPU of worker, s", "CPU of front-door, s", "CPU of prefect-server, s", "CPU of prefect-services, s"),
@@ -34,6 +34,11 @@ def test_a_machine_that_does_everything_makes_as_many_films_as_its_cores_allow()
     assert films_a_minute(MEASURED, 2.5) == pytest.approx(60 * (2.5 - 5 * 0.1) / (5 * 2))
 
 
+def test_a_part_carries_what_its_core_has_left() -> None:
+    assert carried(MEASURED, "redis") == pytest.approx((0.6 - 0.1) / 2 * 60)
+
+
 def test_the_page_shows_what_the_kept_figures_give() -> None:
-    shown = SCALING.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
-    assert shown == "\n" + "".join(table(Measured.of(json.loads(KEPT.read_text(encoding="utf-8")))))
+    page, found = SCALING.read_text(encoding="utf-8"), json.loads(KEPT.read_text(encoding="utf-8"))
+    assert "| jobs at once | 10 | 1,000 | 100,000 |" in page
+    assert scaled(page, found) == page
