@@ -90,17 +90,19 @@ class Audit:
         self._audited: datetime | None = None
 
     async def suspects(self, held: Held) -> set[str]:
-        """Limits to look at more closely: those of doubtful claims, and at times all whose count looks wrong."""
+        """Limits to look at more closely: those of doubtful claims, and at times all whose count looks wrong.
+
+        A closer look costs many calls, so that a slot claimed since the pass began must not cause one.
+        """
         doubtful = await self._claims.overdue()
         now = self._clock()
         if self._audited is not None and now - self._audited < FULL_AUDIT:
             return doubtful
         limits = await self._leases.read_all(names.SLOT_LIMIT_PREFIX)
+        standing = await self._claims.all_standing()  # after the counts, so that it has whatever they count
         self._audited = now
         return doubtful | {
-            limit.name
-            for limit in limits
-            if not limit.active or limit.active_slots != len(held.get(limit.name, frozenset()))
+            limit.name for limit in limits if not _looks_right(limit, held.get(limit.name), standing.get(limit.name))
         }
 
     async def mend(self, limit: str, unreleased: frozenset[UUID]) -> Mended:
@@ -178,3 +180,9 @@ class Audit:
         except Conflict:
             return "left"
         return "cancelled"
+
+
+def _looks_right(limit: Limit, held: frozenset[UUID] | None, standing: set[str] | None) -> bool:
+    leases = held or frozenset()
+    high = len({*map(str, leases), *(standing or ())})
+    return limit.active and len(leases) <= limit.active_slots <= high

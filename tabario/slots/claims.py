@@ -51,7 +51,14 @@ class Claims:
 
     async def standing(self, limit: str) -> set[str]:
         """The entries of a limit that may hold a slot now."""
-        return {entry for name, entry in await self._between(self._now(), "+inf") if name == limit}
+        return (await self.all_standing()).get(limit, set())
+
+    async def all_standing(self) -> dict[str, set[str]]:
+        """The entries that may hold a slot now, by limit."""
+        found: dict[str, set[str]] = {}
+        for limit, entry in await self._between(self._now(), "+inf"):
+            found.setdefault(limit, set()).add(entry)
+        return found
 
     async def overdue(self) -> set[str]:
         """Limits with entries that ran out: whether their slots came back is to be checked."""

@@ -104,6 +104,16 @@ async def test_a_slot_that_was_freed_twice_is_counted_again(
     assert await orchestrator.active_slots(user_id) == 1
 
 
+async def test_only_a_count_that_no_run_and_no_claim_explains_is_looked_at_more_closely(
+    keeper: Keeper, start: StartRun, orchestrator: Orchestrator
+) -> None:
+    run = await start(new_user())
+    assert run.limit not in await keeper._audit.suspects({})  # claimed since this pass began
+    await orchestrator.prefect.leases.lower_count(run.limit, 1)
+    keeper._audit._audited = None
+    assert run.limit in await keeper._audit.suspects({run.limit: frozenset({run.lease_id})})
+
+
 async def test_a_claim_whose_run_does_not_exist_yet_is_left_alone(
     keeper: Keeper, admission: Admission, orchestrator: Orchestrator
 ) -> None:
