@@ -31,8 +31,9 @@ fleet: $(VENV)/installed ## run docker-compose.yml as processes, on two workers 
 bench: $(VENV)/installed ## measure against baselines and limits (ONLY=name for one); writes build/bench.json
 	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)"
 
-soak: $(VENV)/installed ## let 500 users submit to four workers (SECONDS=1800 for longer); writes build/soak.json
-	@$(BIN)/python -m tests.fleet.soak --seconds $(SECONDS)
+USERS ?= 500
+soak: $(VENV)/installed ## let 500 users submit to four workers (SECONDS=1800 for longer, USERS=24 for what a job costs); writes build/soak.json
+	@$(BIN)/python -m tests.fleet.soak --seconds $(SECONDS) --users $(USERS)
 
 coverage: $(VENV)/installed ## which branches of the core and the front door the tests take; writes build/coverage.json
 	$(BIN)/coverage erase

@@ -1,7 +1,7 @@
 """`make evidence`: docs/evidence.md and the README's table, from what was measured.
 
-What `build/` holds of `bench.json`, `chaos.json`, `soak.json`, `coverage.json` and `mutants.json` goes into
-docs/evidence.json, where a figure stays until it is measured again.
+What `build/` holds of `bench.json`, `chaos.json`, `soak.json`, `soak-24.json`, `coverage.json` and `mutants.json` goes
+into docs/evidence.json, where a figure stays until it is measured again.
 """
 
 from __future__ import annotations
@@ -56,11 +56,14 @@ users ran more than their tier allows. {jobs_a_minute} films a minute; PostgreSQ
 | what | p50 | p99 |
 |---|---:|---:|
 """
-COSTS: Final = """
+MEMORY: Final = """
 Memory in each fifth of the time, in MiB, of a service's first process: {memory}.
-
-What is used each second while nobody asks for anything, and what each job of the second half added to that. Prefect's
-database forgets a run 30 days after its end and an event after 7; its largest tables were {tables}.
+Prefect's database forgets a run 30 days after its end and an event after 7; its largest tables were
+{tables}.
+"""
+COSTS: Final = """
+`make soak USERS=24`, in which as many jobs are soon accepted as completed: what is used each second while nobody asks
+for anything, and what each job of its second half added to that.
 
 | what | idle, a second | a job |
 |---|---:|---:|
@@ -85,7 +88,7 @@ HIGHLIGHTS: Final[Mapping[str, str]] = {
 
 
 def evidence(found: Mapping[str, Any], benchmarks: Mapping[str, Benchmark]) -> str:
-    """The page: what was found, by `bench`, `chaos`, `soak`, `coverage` and `mutants`, of which any may be missing.
+    """The page: what was found, by the names of the files in `build/`, of which any may be missing.
 
     `cores` tells of the machine.
     """
@@ -105,6 +108,8 @@ def evidence(found: Mapping[str, Any], benchmarks: Mapping[str, Benchmark]) -> s
         )
     if soak := found.get("soak"):
         parts += _soak(soak, found["cores"])
+    if steady := found.get("soak-24"):
+        parts += _costs(steady)
     if coverage := found.get("coverage"):
         parts.append(COVERAGE.format(**coverage))
     if mutants := found.get("mutants"):
@@ -120,7 +125,11 @@ def _soak(soak: Mapping[str, Any], cores: int) -> Iterable[str]:
     yield from _lines(f"| {what} | {p50:.3g} s | {p99:.3g} s |" for what, (p50, p99) in rows.items())
     memory = "; ".join(f"{service} {', '.join(map(str, sizes))}" for service, sizes in soak["memory"].items())
     tables = ", ".join(f"{name} ({size / 1000:.1f} MB)" for name, size in soak["largest_tables"].items())
-    yield COSTS.format(memory=memory, tables=tables)
+    yield MEMORY.format(memory=memory, tables=tables)
+
+
+def _costs(soak: Mapping[str, Any]) -> Iterable[str]:
+    yield COSTS
     idle = soak["idle"]
     yield from _lines(f"| {what} | {idle[what]:.3g} | {_number(cost)} |" for what, cost in soak["costs"].items())
 
@@ -146,7 +155,7 @@ def with_table(page: str, lines: Iterable[str]) -> str:
 
 def scaled(page: str, found: Mapping[str, Any]) -> str:
     """docs/scaling.md with its figures made anew."""
-    return with_table(page, scaling.page(scaling.Measured.of(found), found["soak"], found["cores"]))
+    return with_table(page, scaling.page(scaling.Measured.of(found), found["soak-24"], found["cores"]))
 
 
 def covered(report: Mapping[str, Any]) -> dict[str, float]:
@@ -185,7 +194,7 @@ def _explanation(benchmark: Benchmark) -> str:
 def main() -> None:
     """Writes the page, its figures, and the README's table."""
     kept = _read(KEPT) or {}
-    found = {name: _read(BUILD / f"{name}.json") or kept.get(name) for name in ("chaos", "soak", "mutants")}
+    found = {name: _read(BUILD / f"{name}.json") or kept.get(name) for name in ("chaos", "soak", "soak-24", "mutants")}
     bench = {**kept.get("bench", {}), **(_read(BUILD / OUTPUT.name) or {})}
     report = _read(BUILD / "coverage.json")
     found |= {"cores": os.cpu_count(), "bench": bench, "coverage": covered(report) if report else kept.get("coverage")}

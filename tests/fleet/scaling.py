@@ -31,7 +31,7 @@ class Measured:
     @classmethod
     def of(cls, evidence: Mapping[str, Any]) -> Measured:
         """From docs/evidence.json. Raises KeyError when something was never measured."""
-        bench, soak = evidence["bench"], evidence["soak"]
+        bench, soak = evidence["bench"], evidence["soak-24"]
         return cls(soak["idle"], soak["costs"], bench["merge_vs_encoder"]["ours"], bench["job_overhead"]["ours"])
 
     @property

@@ -29,7 +29,8 @@ from tests.fleet.installation import doors_of, fleet
 from tests.support.composition import Composition
 from tests.support.issuer import issuer_running
 
-OUTPUT: Final = Path("build/soak.json")
+BUILD: Final = Path("build")
+USERS: Final = 500
 STOOD_IN: Final = {"comfyui", "postgres"}  # not ours to watch; PostgreSQL's processes share their memory
 IDLE_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 5.0
@@ -226,14 +227,15 @@ def main() -> None:
     """Exit code 1 when the jobs do not add up."""
     parser = argparse.ArgumentParser(prog="python -m tests.fleet.soak", description=__doc__)
     parser.add_argument("--seconds", type=float, default=120, help="how long users submit")
-    parser.add_argument("--users", type=int, default=500)
+    parser.add_argument("--users", type=int, default=USERS, help="with 24 as many jobs are soon accepted as completed")
     parser.add_argument("--workers", type=int, default=4)
     options = parser.parse_args()
     console = Console(highlight=False)
     found = asyncio.run(soak(options.seconds, options.users, options.workers, console))
     found.show(console)
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
+    BUILD.mkdir(exist_ok=True)
+    output = BUILD / ("soak.json" if options.users == USERS else f"soak-{options.users}.json")
+    output.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
     sys.exit(not found.adds_up)
 
 

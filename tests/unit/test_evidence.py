@@ -50,11 +50,11 @@ async def test_page_tells_of_a_soak() -> None:
     figures.memory = {"redis": fifths([1, 2, 3, 3, 3, 4, 4, 4, 5, 5.25]), "exporter": fifths([7.5])}
     figures.largest_tables = {"events": 41_230.0}
     figures.idle, figures.costs = {"CPU of redis, s": 0.0125}, {"CPU of redis, s": 0.25}
-    page = evidence({"cores": 2, "soak": asdict(figures)}, {})
+    page = evidence({"cores": 2, "soak": asdict(figures), "soak-24": asdict(figures)}, {})
     assert "Accepted 90 = completed\n88 + running 1 + waiting 1" in page
     assert "| wait in the queue premium | 2 s | 31.2 s |" in page
     assert "redis 1.5, 3.0, 3.5, 4.0, 5.1; exporter 7.5, 7.5, 7.5, 7.5, 7.5." in page
-    assert "tables were events (41.2 MB)." in page
+    assert "tables were\nevents (41.2 MB)." in page
     assert "| CPU of redis, s | 0.0125 | 0.25 |" in page
 
 
