@@ -18,7 +18,7 @@ import pytest
 from tests.support.front_door_process import FrontDoorProcess, front_door_process
 from tests.support.orchestrator import PatientTransport, ensure_deployment, new_user
 from tests.support.receivers import Receiver, receiving
-from tests.support.servers import PrefectServer, RedisServer
+from tests.support.servers import PrefectServer, RedisServer, prefect_running
 from tests.support.waiting import eventually
 
 SECRET: Final = f"whsec_{base64.b64encode(b'0123456789abcdef01234567').decode()}"
@@ -29,6 +29,13 @@ JOB: Final[dict[str, Any]] = {"script": "Trams climb the hills of Lisbon.", "cap
 def app() -> Iterator[Receiver]:
     with receiving() as receiver:
         yield receiver
+
+
+@pytest.fixture(scope="module")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[PrefectServer]:
+    """A Prefect server of its own: the keepers here would settle, and tell the app of, what other tests just ended."""
+    with prefect_running(tmp_path_factory.mktemp("prefect"), redis_server) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
