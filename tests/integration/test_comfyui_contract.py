@@ -44,8 +44,8 @@ def socket_scenarios() -> Iterator[tuple[str, str]]:
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, ComfyUIServer]]:
     root = tmp_path_factory.mktemp("comfyui")
     with (
-        comfyui_running(root / "new", image_seconds=0.3, version="0.33.0") as new,
-        comfyui_running(root / "old", image_seconds=0.3, version="0.3.64") as old,
+        comfyui_running(root / "new", image_seconds=1, version="0.33.0") as new,
+        comfyui_running(root / "old", image_seconds=1, version="0.3.64") as old,
     ):
         yield {"0.33.0": new, "0.3.64": old}
 
