@@ -18,8 +18,9 @@ demo: $(VENV)/installed ## make the sample film; the last line is its path
 up: $(VENV)/installed ## start the stack and keep it running
 	@$(BIN)/tabario up
 
+PYTEST := pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: lint ## lint and run the tests
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/$(PYTEST)
 
 SECONDS ?= 90
 chaos: $(VENV)/installed ## break the running stack on purpose (SECONDS=600 for longer, QUICK=1 for fast faults); writes build/chaos.json
@@ -37,10 +38,9 @@ soak: $(VENV)/installed ## let 500 users submit to four workers (SECONDS=1800 fo
 
 coverage: $(VENV)/installed ## which branches of the core and the front door the tests take; writes build/coverage.json
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage json --quiet -o build/coverage.json
-	$(BIN)/coverage report
+	$(BIN)/coverage run -m $(PYTEST); tests=$$?; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage json --quiet --fail-under=0 -o build/coverage.json && \
+	$(BIN)/coverage report && exit $$tests
 
 mutants: $(VENV)/installed ## change the slots in one place at a time: does a test notice? (SECONDS=3600 stops then); writes build/mutants.json
 	@$(BIN)/python -m tests.mutation $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS))

@@ -36,11 +36,12 @@ def find_benchmarks() -> dict[str, Benchmark]:
 
 
 async def run(chosen: dict[str, Benchmark], console: Console) -> dict[str, Figures]:
-    """One after another: they share the machine with nothing else."""
+    """One after another: they share the machine with nothing else. Each is written down as soon as it is over."""
     results: dict[str, Figures] = {}
     for name, benchmark in chosen.items():
         console.print(f"[bold]{name}[/bold]")
         results[name] = await benchmark(console)
+        write({name: results[name]}, OUTPUT)
     return results
 
 
@@ -71,7 +72,6 @@ def main() -> None:
         sys.exit(f"There is no benchmark {only!r}; there are: {', '.join(sorted(found))}.")
     results = asyncio.run(run({only: found[only]} if only else found, console))
     console.print(table_of(results))
-    write(results, OUTPUT)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ BUILD: Final = ROOT / OUTPUT.parent
 PAGE: Final = ROOT / "docs" / "evidence.md"
 KEPT: Final = PAGE.with_suffix(".json")
 README: Final = ROOT / "README.md"
+REASONS: Final = ROOT / "tests" / "mutation" / "reasons.toml"
+"""Why no test notices a mutant, by its name."""
 SCALING: Final = PAGE.with_name("scaling.md")
 EXACT: Final = 1000.0
 """Larger numbers are shown without decimals."""
@@ -76,6 +79,10 @@ COVERAGE: Final = """
 MUTANTS: Final = """
 `make mutants` changed the slots in {mutants} places, one at a time: {ends}.
 """
+UNNOTICED: Final = """
+| a change that no test notices | why |
+|---|---|
+"""
 HIGHLIGHTS: Final[Mapping[str, str]] = {
     "image_loop_busy_1_job": "share of an image loop in which ComfyUI paints, over that of asking every 5 s",
     "merge_vs_encoder": "CPU of the merge over the bare encoder's",
@@ -115,7 +122,16 @@ def evidence(found: Mapping[str, Any], benchmarks: Mapping[str, Benchmark]) -> s
     if mutants := found.get("mutants"):
         ends = ", ".join(f"{count} {end}" for end, count in mutants["ends"].items())
         parts.append(MUTANTS.format(mutants=mutants["mutants"], ends=ends))
+        if unnoticed := mutants["noticed_by_nobody"]:
+            parts += [UNNOTICED, *_lines(_unnoticed(unnoticed))]
     return "".join(parts)
+
+
+def _unnoticed(mutants: Mapping[str, str]) -> Iterable[str]:
+    reasons = tomllib.loads(REASONS.read_text(encoding="utf-8"))
+    for mutant, change in mutants.items():
+        module = mutant.split(".x", 1)[0].removeprefix("tabario.")
+        yield f"| {module}: `{change.replace('|', chr(92) + '|')}` | {reasons.get(mutant, 'a test is missing')} |"
 
 
 def _soak(soak: Mapping[str, Any], cores: int) -> Iterable[str]:

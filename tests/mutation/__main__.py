@@ -46,14 +46,26 @@ def mutate(seconds: float, chosen: list[str]) -> None:
 
 
 def read(results: Path) -> dict[str, Any]:
-    """How many mutants ended in which way, and the names of those that no test noticed."""
+    """How many mutants ended in which way, and by name those that no test noticed, each with an empty text."""
     status = {
         mutant: STATUS.get(code, "killed")
         for meta in sorted(results.glob("*.meta"))
         for mutant, code in json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"].items()
     }
-    noticed_by_nobody = [mutant for mutant, end in status.items() if end in {"survived", "untested"}]
+    noticed_by_nobody = {mutant: "" for mutant, end in status.items() if end in {"survived", "untested"}}
     return {"mutants": len(status), "ends": dict(Counter(status.values())), "noticed_by_nobody": noticed_by_nobody}
+
+
+def change_of(diff: str) -> str:
+    """What was replaced by what, on one line, from a unified diff."""
+    lines = [line for line in diff.splitlines() if line[:1] in {"-", "+"} and line[:3] not in {"---", "+++"}]
+    old, new = (" ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+")
+    return f"{old} → {new}"
+
+
+def _show(mutant: str) -> str:
+    command = [sys.executable, "-m", "mutmut", "show", mutant]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def main() -> None:
@@ -63,12 +75,13 @@ def main() -> None:
     parser.add_argument("mutants", nargs="*", help="names of mutants, as patterns; all if none is given")
     options = parser.parse_args()
     mutate(options.seconds, options.mutants)
-    found = read(RESULTS)
+    console, found = Console(highlight=False, markup=False), read(RESULTS)
+    for mutant in found["noticed_by_nobody"]:
+        found["noticed_by_nobody"][mutant] = change_of(_show(mutant))
+        console.print(mutant, found["noticed_by_nobody"][mutant])
     OUTPUT.parent.mkdir(parents=True, exist_ok=True)
     OUTPUT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    for mutant in found["noticed_by_nobody"]:
-        subprocess.run([sys.executable, "-m", "mutmut", "show", mutant], check=True)
-    Console(highlight=False).print(f"{found['mutants']} mutants: {found['ends']}")
+    console.print(f"{found['mutants']} mutants: {found['ends']}")
 
 
 if __name__ == "__main__":

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from tests.benchmarks.__main__ import find_benchmarks
-from tests.benchmarks.evidence import HIGHLIGHTS, README, covered, evidence, with_highlights
+from tests.benchmarks.evidence import HIGHLIGHTS, KEPT, README, REASONS, covered, evidence, with_highlights
 from tests.benchmarks.figures import Figures, Round
 from tests.fleet.costs import Usage, costs_of_a_job, rates
 from tests.fleet.soak import Soak, Submissions, fifths
+from tests.mutation.__main__ import change_of
 
 
 async def boiling(_: Console) -> Figures:
@@ -125,5 +129,30 @@ def test_coverage_is_told_by_package() -> None:
 
 
 def test_page_tells_how_mutants_ended() -> None:
-    mutants = {"mutants": 12, "ends": {"killed": 10, "survived": 2}, "noticed_by_nobody": ["a", "b"]}
+    mutants = {"mutants": 12, "ends": {"killed": 10, "survived": 2}, "noticed_by_nobody": {"tabario.slots.gate.x_a__mutmut_1": "a → b"}}
     assert "in 12 places, one at a time: 10 killed, 2 survived." in evidence({"cores": 2, "mutants": mutants}, {})
+
+
+def test_page_says_of_each_unnoticed_change_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    reasons = tmp_path / "reasons.toml"
+    reasons.write_text('"tabario.slots.gate.x_shut__mutmut_1" = "the two are the same"\n', encoding="utf-8")
+    monkeypatch.setattr("tests.benchmarks.evidence.REASONS", reasons)
+    unnoticed = {
+        "tabario.slots.gate.x_shut__mutmut_1": "a | b → b | a",
+        "tabario.slots.gate.x_open__mutmut_2": "a → c",
+    }
+    mutants = {"mutants": 9, "ends": {"killed": 7, "survived": 2}, "noticed_by_nobody": unnoticed}
+    page = evidence({"cores": 2, "mutants": mutants}, {})
+    assert "in 9 places, one at a time: 7 killed, 2 survived." in page
+    assert r"| slots.gate: `a \| b → b \| a` | the two are the same |" in page
+    assert "| slots.gate: `a → c` | a test is missing |" in page
+
+
+def test_every_reason_is_one_of_a_change_that_goes_unnoticed() -> None:
+    mutants = json.loads(KEPT.read_text(encoding="utf-8")).get("mutants") or {}
+    assert tomllib.loads(REASONS.read_text(encoding="utf-8")).keys() <= mutants.get("noticed_by_nobody", {}).keys()
+
+
+def test_a_change_is_told_on_one_line() -> None:
+    diff = "--- a.py\n+++ a.py\n@@ -1,2 +1,2 @@\n def f():\n-    return 1 + 2\n+    return 1 - 2\n"
+    assert change_of(diff) == "return 1 + 2 → return 1 - 2"

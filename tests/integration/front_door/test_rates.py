@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
+from api import rates
 from tabario.settings import ApiSettings
 from tests.support.front_door import front_door
 from tests.support.tokens import OTHER_USER
@@ -17,7 +18,10 @@ from tests.support.tokens import OTHER_USER
 JOB: Final[dict[str, Any]] = {"script": "Trams climb the hills of Lisbon.", "caption": "Trams"}
 
 
-async def test_fifty_changes_at_once_give_as_many_as_the_rate(redis: Redis, tmp_path: Path) -> None:
+async def test_fifty_changes_at_once_give_as_many_as_the_rate(
+    redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rates, "ANSWER_SECONDS", 60)  # a busy machine counts too
     async with front_door(redis, tmp_path, rate="10/minute") as door, door.client() as client:
         replies = await asyncio.gather(*(client.post("/orchestrate/cancel/never-was") for _ in range(50)))
     refused = [reply for reply in replies if reply.status_code == 429]
