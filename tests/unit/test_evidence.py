@@ -129,7 +129,11 @@ def test_coverage_is_told_by_package() -> None:
 
 
 def test_page_tells_how_mutants_ended() -> None:
-    mutants = {"mutants": 12, "ends": {"killed": 10, "survived": 2}, "noticed_by_nobody": {"tabario.slots.gate.x_a__mutmut_1": "a → b"}}
+    mutants = {
+        "mutants": 12,
+        "ends": {"killed": 10, "survived": 2},
+        "noticed_by_nobody": {"tabario.slots.gate.x_a__mutmut_1": "a → b"},
+    }
     assert "in 12 places, one at a time: 10 killed, 2 survived." in evidence({"cores": 2, "mutants": mutants}, {})
 
 

@@ -82,6 +82,22 @@ async def test_a_downgrade_lets_running_jobs_be_and_refuses_more(
     assert await orchestrator.active_slots(user_id) == 2
 
 
+async def test_a_downgrade_without_running_jobs_lets_one_in(admission: Admission) -> None:
+    user_id = new_user()
+    await admission.give_back(await admission.admit(user_id, Tier.PREMIUM))
+    await admission.admit(user_id, Tier.STANDARD)
+    with pytest.raises(SlotsFull) as refusal:
+        await admission.admit(user_id, Tier.STANDARD)
+    assert refusal.value.limit == 1
+
+
+async def test_a_claim_is_kept_while_its_lease_stands(admission: Admission) -> None:
+    lease = await admission.admit(new_user(), Tier.STANDARD)
+    assert await admission.keep(lease)
+    await admission.give_back(lease)
+    assert not await admission.keep(lease)
+
+
 async def test_a_guessed_tier_changes_no_limit(admission: Admission, prefect: PrefectApi) -> None:
     user_id = new_user()
     await admission.admit(user_id, Tier.STANDARD)
