@@ -1,4 +1,4 @@
-"""One running stack for all end-to-end tests.
+"""One running stack for all end-to-end tests, and not for longer: even an idle one takes an eighth of a core.
 
 It runs on the Redis 6.2 of the PyPI package where there is one; the other tests take the Redis on PATH, usually 7.
 """
@@ -14,7 +14,7 @@ import pytest
 from tests.support.stack import StackUnderTest, stack_running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackUnderTest]:
     variables = {
         "TABARIO_EMBEDDED_IMAGE_SECONDS": "0.5",

@@ -47,7 +47,7 @@ class Demo:
         return str(self.run["parameters"]["job"]["user_id"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo(stack: StackUnderTest) -> Demo:
     done = stack.run("demo")
     assert done.returncode == 0, done.stdout + done.stderr
