@@ -54,7 +54,8 @@ SOAK: Final = """
 a stand-in that paints at once, all on the same {cores} cores, of which {machine_busy:.0%} were busy. Submissions
 {submissions} = accepted {accepted} + refused {refused} + unanswered {unanswered}. Accepted {accepted} = completed
 {completed} + running {running} + waiting {waiting}; {other_ends} ended otherwise, {missing} are missing, {oversold}
-users ran more than their tier allows. {jobs_a_minute} films a minute; PostgreSQL had {database_connections} clients.
+users ran more than their tier allows. Answers to a start, of which callers repeat the last: {starts}.
+{jobs_a_minute} films a minute; PostgreSQL had {database_connections} clients.
 
 | what | p50 | p99 |
 |---|---:|---:|
@@ -64,6 +65,7 @@ Memory in each fifth of the time, in MiB, of a service's first process: {memory}
 Prefect's database forgets a run 30 days after its end and an event after 7; its largest tables were
 {tables}.
 """
+STARTS: Final = ("202", "409 slots_full with Retry-After", "503 unavailable with Retry-After")
 COSTS: Final = """
 `make soak USERS=24`, in which as many jobs are soon accepted as completed: what is used each second while nobody asks
 for anything, and what each job of its second half added to that.
@@ -135,10 +137,12 @@ def _unnoticed(mutants: Mapping[str, str]) -> Iterable[str]:
 
 
 def _soak(soak: Mapping[str, Any], cores: int) -> Iterable[str]:
-    yield SOAK.format(**soak, cores=cores)
+    answers = soak["answers"]
+    starts = ", ".join(f"{answers.get(f'start {answer}', 0)} x {answer.split()[0]}" for answer in STARTS)
+    yield SOAK.format(**soak, cores=cores, starts=starts)
     rows = {f"answer to {route}": times for route, times in soak["latency"].items()}
     rows |= {f"wait in the queue {queue}": times for queue, times in soak["queue_wait"].items()}
-    yield from _lines(f"| {what} | {p50:.3g} s | {p99:.3g} s |" for what, (p50, p99) in rows.items())
+    yield from _lines(f"| {what} | {_number(p50)} s | {_number(p99)} s |" for what, (p50, p99) in rows.items())
     memory = "; ".join(f"{service} {', '.join(map(str, sizes))}" for service, sizes in soak["memory"].items())
     tables = ", ".join(f"{name} ({size / 1000:.1f} MB)" for name, size in soak["largest_tables"].items())
     yield MEMORY.format(memory=memory, tables=tables)

@@ -50,12 +50,14 @@ async def test_page_holds_every_figure_and_how_it_is_meant() -> None:
 
 async def test_page_tells_of_a_soak() -> None:
     figures = Soak(1800, 500, 4, submissions=95, accepted=90, refused=5, completed=88, running=1, waiting=1)
+    figures.answers = {"start 202": 90, "start 503 unavailable with Retry-After": 7, "status 200": 400}
     figures.latency, figures.queue_wait = {"start": [0.041, 0.3]}, {"premium": [2.0, 31.25]}
     figures.memory = {"redis": fifths([1, 2, 3, 3, 3, 4, 4, 4, 5, 5.25]), "exporter": fifths([7.5])}
     figures.largest_tables = {"events": 41_230.0}
     figures.idle, figures.costs = {"CPU of redis, s": 0.0125}, {"CPU of redis, s": 0.25}
     page = evidence({"cores": 2, "soak": asdict(figures), "soak-24": asdict(figures)}, {})
     assert "Accepted 90 = completed\n88 + running 1 + waiting 1" in page
+    assert "90 x 202, 0 x 409, 7 x 503." in page
     assert "| wait in the queue premium | 2 s | 31.2 s |" in page
     assert "redis 1.5, 3.0, 3.5, 4.0, 5.1; exporter 7.5, 7.5, 7.5, 7.5, 7.5." in page
     assert "tables were\nevents (41.2 MB)." in page
