@@ -55,7 +55,7 @@ def create_app(settings: Settings, *, services: OpenServices = open_services) ->
         metrics = for_prometheus(exporter.app, settings)
         app.router.routes.append(Route(PATH, metrics, methods=["GET"], include_in_schema=False))
     add_error_handlers(app)
-    app.add_exception_handler(SlotsFull, slots.answer_slots_full)
+    app.exception_handler(SlotsFull)(slots.answer_slots_full)
     _add_middleware(app, settings, verifier)
     describe(app)
     add_documentation(app)

@@ -48,8 +48,7 @@ _DETAILS: Final = {
 }
 
 
-async def _answer_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, TabarioError)  # noqa: S101 - registered for this type only
+async def _answer_error(request: Request, error: TabarioError) -> JSONResponse:
     if isinstance(error, InvalidInput):
         errors = [{"field": error.field, "message": str(error)}]
         return problem_of(error, instance=request.scope["path"], errors=errors)
@@ -60,9 +59,8 @@ async def _answer_error(request: Request, error: Exception) -> JSONResponse:
     return problem_of(error, instance=request.scope["path"])
 
 
-async def _answer_http_error(request: Request, error: Exception) -> JSONResponse:
+async def _answer_http_error(request: Request, error: HTTPException) -> JSONResponse:
     """Starlette's own refusals: unknown routes, wrong methods, bodies that are too large or broken."""
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only
     status = HTTPStatus(error.status_code)
     return problem(
         status,
@@ -73,9 +71,8 @@ async def _answer_http_error(request: Request, error: Exception) -> JSONResponse
     )
 
 
-async def _answer_invalid_request(request: Request, error: Exception) -> JSONResponse:
+async def _answer_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:
     """Names each wrong field. What the caller sent is not repeated: it may be large, or a secret in the wrong place."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this type only
     found = error.errors()
     if any(one["type"] == "json_invalid" for one in found):
         return problem(
@@ -122,11 +119,11 @@ async def _answer_redis_outage(request: Request, error: Exception) -> JSONRespon
 
 def add_error_handlers(app: FastAPI) -> None:
     """Makes the app answer every refusal as a problem."""
-    app.add_exception_handler(TabarioError, _answer_error)
-    app.add_exception_handler(RedisConnectionError, _answer_redis_outage)
-    app.add_exception_handler(RedisTimeoutError, _answer_redis_outage)
-    app.add_exception_handler(HTTPException, _answer_http_error)
-    app.add_exception_handler(RequestValidationError, _answer_invalid_request)
+    app.exception_handler(TabarioError)(_answer_error)
+    app.exception_handler(RedisConnectionError)(_answer_redis_outage)
+    app.exception_handler(RedisTimeoutError)(_answer_redis_outage)
+    app.exception_handler(HTTPException)(_answer_http_error)
+    app.exception_handler(RequestValidationError)(_answer_invalid_request)
 
 
 class UnexpectedErrors:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from fastapi.responses import JSONResponse
@@ -48,7 +48,7 @@ def problem(
     detail: str,
     instance: str,
     headers: Mapping[str, str] | None = None,
-    **members: Any,  # noqa: ANN401 - extension members are any JSON
+    **members: object,
 ) -> JSONResponse:
     """A problem about the path `instance`. `members` are extension members, for example `errors` or `active`."""
     content = {
@@ -63,7 +63,7 @@ def problem(
     return JSONResponse(content, status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def problem_of(error: TabarioError, *, instance: str, **members: Any) -> JSONResponse:  # noqa: ANN401 - any JSON
+def problem_of(error: TabarioError, *, instance: str, **members: object) -> JSONResponse:
     """The reply that an error of the tree becomes."""
     status = next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
     if status is HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -23,9 +23,8 @@ async def get_slots(caller: CurrentCaller, services: CurrentServices) -> SlotsBo
     return SlotsBody(tier=tier, limit=services.slots.slots(tier), active=active)
 
 
-async def answer_slots_full(request: Request, error: Exception) -> JSONResponse:
+async def answer_slots_full(request: Request, error: SlotsFull) -> JSONResponse:
     """409 that names the jobs which hold the slots, unless they cannot be read just now."""
-    assert isinstance(error, SlotsFull)  # noqa: S101 - registered for this type only
     services: Services = request.app.state.services
     caller: Identity = request.state.caller
     members: dict[str, object] = {"limit": error.limit}
