@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Generator, Iterator
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Final
 
+import anyio
 import hypothesis
 import pytest
 from redis.asyncio import Redis
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support.servers import PrefectServer, RedisServer, kept_servers, prefect_running, redis_running
 
@@ -46,6 +51,43 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory, redis_server: Redis
         return
     with prefect_running(tmp_path_factory.mktemp("prefect"), redis_server) as server:
         yield server
+
+
+END_TO_END: Final = "tests/e2e/"
+SHARE_OF_TIMEOUT: Final = 0.9
+
+
+class OneStack(LoadFileScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Gives each file to one process, and all end-to-end tests to the same: they share a stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return END_TO_END if nodeid.startswith(END_TO_END) else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config) -> OneStack | None:
+    """Stands in for `--dist loadfile`."""
+    return OneStack(config) if config.getvalue("dist") == "loadfile" else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Cancels an async test shortly before its timeout.
+
+    pytest-timeout only interrupts the loop; the test would hang on in it, and the end of its fixtures wait for that.
+    """
+    test = pyfuncitem.obj
+    if not iscoroutinefunction(test) or hasattr(test, "hypothesis"):
+        return
+    marker = pyfuncitem.get_closest_marker("timeout")
+    timeout = float(marker.args[0] if marker else pyfuncitem.config.getini("timeout"))
+
+    @wraps(test)
+    async def bounded(**fixtures: object) -> None:
+        with anyio.fail_after(timeout * SHARE_OF_TIMEOUT):
+            await test(**fixtures)
+
+    pyfuncitem.obj = bounded
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

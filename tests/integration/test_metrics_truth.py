@@ -176,7 +176,7 @@ def worker(prefect_server: PrefectServer, tmp_path: Path, settings: Settings) ->
         "TABARIO_METRICS_DIRECTORY": str(tmp_path / "worker-metrics"),
     }
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", names.WORK_POOL, "--type", "process"]
-    with running(command, environment=environment, log=tmp_path / "worker.log"):
+    with running(command, environment=environment, log=tmp_path / "worker.log", grace=1):
         yield
 
 

@@ -123,7 +123,7 @@ async def door(
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", names.WORK_POOL, "--type", "process"]
     (tmp_path / "door").mkdir()
     with (
-        running(command, environment=worker | tracing, log=tmp_path / "worker.log"),
+        running(command, environment=worker | tracing, log=tmp_path / "worker.log", grace=1),
         front_door_process(
             tmp_path / "door", redis_url=settings.redis.url.get_secret_value(), prefect=prefect_server, **tracing
         ) as opened,

@@ -75,7 +75,7 @@ def worker(
         "TABARIO_STATE_DIR": str(settings.core.state_dir),
     }
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", names.WORK_POOL, "--type", "process"]
-    with running(command, environment=environment, log=tmp_path / "worker.log"):
+    with running(command, environment=environment, log=tmp_path / "worker.log", grace=1):
         yield
 
 

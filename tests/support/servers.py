@@ -7,10 +7,13 @@ import os
 import secrets
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import httpx
@@ -31,11 +34,12 @@ def free_port() -> int:
 
 @contextmanager
 def running(
-    command: list[str], *, environment: dict[str, str], log: Path, session: bool = False
+    command: list[str], *, environment: dict[str, str], log: Path, session: bool = False, grace: float = 15
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a process until the block ends; its output goes to `log`, and its last lines into what the block raises.
 
-    With a `session` of its own it gets a fair share of the CPU beside other sessions, however many processes they have.
+    `grace` is in seconds, from its SIGTERM to its SIGKILL. With a `session` of its own it gets a fair share of the CPU
+    beside other sessions, however many processes they have.
     """
     variables = {**os.environ, **environment}
     with log.open("ab") as output:
@@ -49,7 +53,7 @@ def running(
     finally:
         process.terminate()
         try:
-            process.wait(15)
+            process.wait(grace)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -119,6 +123,17 @@ class PrefectServer:
         return self.home / "prefect.db"
 
 
+@cache
+def migrated_database() -> bytes:
+    """Prefect's empty database. Its migrations are most of what the first start of a server costs."""
+    with TemporaryDirectory() as name:
+        file = Path(name) / "prefect.db"
+        variables = {"PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{file}", "PREFECT_HOME": name}
+        command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+        subprocess.run(command, env=os.environ | variables, capture_output=True, check=True)
+        return file.read_bytes()
+
+
 @contextmanager
 def prefect_running(directory: Path, redis_server: RedisServer, **variables: str) -> Iterator[PrefectServer]:
     """A real Prefect server on SQLite whose leases live in `redis_server`, unless `variables` say otherwise."""
@@ -128,9 +143,11 @@ def prefect_running(directory: Path, redis_server: RedisServer, **variables: str
         home=home, port=port, redis_port=redis_server.port, redis_password=redis_server.password, ui=False
     )
     environment |= variables
+    server = PrefectServer(api_url=environment["PREFECT_API_URL"], home=home)
+    if "PREFECT_API_DATABASE_CONNECTION_URL" not in variables:
+        server.database.write_bytes(migrated_database())
     command = ["env", "-u", "COVERAGE_PROCESS_CONFIG", *prefect_server_command(port=port)]  # not ours to measure
     with running(command, environment=environment, log=directory / "prefect.log"):
-        server = PrefectServer(api_url=environment["PREFECT_API_URL"], home=home)
 
         def answers() -> bool:
             try:
