@@ -34,7 +34,8 @@ INTRODUCTION: Final = """# Evidence
 
 Made by `make evidence` from what `make bench`, `make chaos` and `make soak` wrote. Each number is the median of its
 rounds, in which ours, the baseline and the limit took turns; the spread is (largest - smallest) / median of the ratios.
-The machine had {cores} cores. `make bench ONLY=name` repeats one line.
+The machine had {cores} cores, on some days 1.7 times as slow as on others: compare ratios, not seconds of two lines.
+`make bench ONLY=name` repeats one line.
 """
 CHAOS: Final = """
 ## Faults
