@@ -65,9 +65,9 @@ class OneStack(LoadFileScheduling):  # type: ignore[misc]  # xdist ships no type
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config) -> OneStack | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneStack | None:
     """Stands in for `--dist loadfile`."""
-    return OneStack(config) if config.getvalue("dist") == "loadfile" else None
+    return OneStack(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(tryfirst=True)
