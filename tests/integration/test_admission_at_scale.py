@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 
 PROGRAMS: Final = find_postgresql()
 USERS: Final = 20
-SUBMISSIONS: Final = 20
+SUBMISSIONS: Final = 50
 AT_ONCE: Final = 60
 LOOK_SECONDS: Final = 0.5
 FREE_WITHIN: Final = 30.0  # seconds after the last run's end until no slot is taken
