@@ -107,18 +107,14 @@ class Submission:
             undo.push_async_callback(self._admission.give_back, lease)
             undo.push_async_callback(self._forget, job)
             await self._announce(job)
-            try:
-                run = await self._create(job, lease, in_doubt=OutcomeUnknown)
-            except StartInDoubt:
-                undo.pop_all()  # if the run exists it needs its slot, name and record; else they expire by themselves
-                raise
-            except TabarioError:
-                raise  # certainly there is no run
-            except BaseException:  # the front door stops, or cannot read the answer: there may be one
-                undo.pop_all()
-                raise
-            undo.pop_all()
-        return run
+            kept = undo.pop_all()
+        try:  # from here there may be a run that needs its slot, name and record; else they expire by themselves
+            return await self._create(job, lease, in_doubt=OutcomeUnknown)
+        except StartInDoubt:
+            raise
+        except TabarioError:  # certainly there is no run
+            await kept.aclose()
+            raise
 
     async def _made_before(self, job: Job) -> Run | None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -71,7 +71,7 @@ class Progress:
     async def stage(self, stage: Stage, message: str) -> AsyncIterator[None]:
         """The block is that stage; `message` tells the job's owner what goes on."""
         self._stage_began, self._share = time.monotonic(), 0.0
-        await self._show(0.0, seconds_left=None, stage=stage, message=message)
+        await self._show(0.0, {"stage": stage, "seconds_left": None, "message": message})
         try:
             with logging_about(stage=stage.value):
                 yield
@@ -110,18 +110,16 @@ class Progress:
         self.charge(pictures_adopted=1) if cached else self.charge(pictures_painted=1)
         done, total = self._record.scenes_done + 1, self._record.scenes_total or 1
         left = images_left(waiting=total - done, painted=self._painted, elapsed=self._elapsed)
-        await self._show(
-            done / total,
-            seconds_left=None if left is None else left + self._film_seconds * MERGE_PACE,
-            scenes_done=done,
-            message=f"Painting the pictures, {done} of {total}.",
-        )
+        seconds_left = None if left is None else round(left + self._film_seconds * MERGE_PACE, 1)
+        message = f"Painting the pictures, {done} of {total}."
+        await self._show(done / total, {"scenes_done": done, "seconds_left": seconds_left, "message": message})
 
     async def merged(self, share: float) -> None:
         """So much of the film, from 0 to 1, is encoded."""
         if share - self._share >= SMALLEST_STEP:
             self._share = share
-            await self._show(share, seconds_left=share_left(share=share, elapsed=self._elapsed))
+            left = share_left(share=share, elapsed=self._elapsed)
+            await self._show(share, {"seconds_left": None if left is None else round(left, 1)})
 
     async def finish(self, film: Film) -> None:
         """The film is published. Raises RetryLater when the record cannot be written: nobody would find the film."""
@@ -149,8 +147,7 @@ class Progress:
         failure = failure_of(self._record.stage, error)
         with logging_about(stage=failure.stage.value):
             get_run_logger().error(failure.message, exc_info=error)
-        self._record = self._record.model_copy(update={"failure": failure, "seconds_left": None})
-        await self._write(message=failure.message)
+        await self._write({"failure": failure, "seconds_left": None, "message": failure.message})
         return Failed(message=failure.message)
 
     @property
@@ -178,14 +175,12 @@ class Progress:
     def _seconds_with(self, stage: Stage) -> dict[Stage, float]:
         return {**self._record.stage_seconds, stage: round(self._elapsed, 3)}
 
-    async def _show(self, share: float, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
-        stage = changes.get("stage", self._record.stage)
-        await self._write(progress=round(progress_at(stage, share), 4), **changes)
+    async def _show(self, share: float, changes: Mapping[str, object]) -> None:
+        self._record = self._record.model_copy(update=changes)
+        await self._write({"progress": round(progress_at(self._record.stage, share), 4)})
         await self._bar.show(self._record.progress, self._record.message)
 
-    async def _write(self, **changes: Any) -> None:  # noqa: ANN401 - fields of the record
-        if changes.get("seconds_left") is not None:
-            changes["seconds_left"] = round(changes["seconds_left"], 1)
+    async def _write(self, changes: Mapping[str, object]) -> None:
         self._record = self._record.model_copy(update=changes)
         try:
             await self._records.write(self._record)

@@ -31,34 +31,33 @@ class PrefectReader:
 
     async def count_runs(self, filters: Filters) -> int:
         """How many flow runs match."""
-        return int(await self._post("/flow_runs/count", filters))
+        return int((await self._post("/flow_runs/count", filters)).json())
 
     async def oldest_due_run(self, filters: Filters) -> dict[str, Any] | None:
         """The matching flow run with the earliest expected start."""
-        runs = await self._post("/flow_runs/filter", {**filters, "sort": "EXPECTED_START_TIME_ASC", "limit": 1})
+        first = {**filters, "sort": "EXPECTED_START_TIME_ASC", "limit": 1}
+        runs: list[dict[str, Any]] = (await self._post("/flow_runs/filter", first)).json()
         return runs[0] if runs else None
 
     async def workers(self, work_pool: str) -> list[dict[str, Any]]:
         """The workers of a pool, those heard of last come first. Empty when there is no such pool."""
         try:
-            workers: list[dict[str, Any]] = await self._post(f"/work_pools/{work_pool}/workers/filter", {})
+            answer = await self._post(f"/work_pools/{work_pool}/workers/filter", {})
         except httpx.HTTPStatusError as error:
             if error.response.status_code == httpx.codes.NOT_FOUND:
                 return []
             raise
+        workers: list[dict[str, Any]] = answer.json()
         return workers
 
     async def concurrency_limits(self, *, offset: int, size: int) -> list[dict[str, Any]]:
         """A page of the global concurrency limits, ordered by name."""
-        limits: list[dict[str, Any]] = await self._post(
-            "/v2/concurrency_limits/filter", {"limit": size, "offset": offset}
-        )
+        answer = await self._post("/v2/concurrency_limits/filter", {"limit": size, "offset": offset})
+        limits: list[dict[str, Any]] = answer.json()
         return limits
 
-    async def _post(self, path: str, body: Filters) -> Any:  # noqa: ANN401 - JSON
-        response = await self._http.post(path, json=body)
-        response.raise_for_status()
-        return response.json()
+    async def _post(self, path: str, body: Filters) -> httpx.Response:
+        return (await self._http.post(path, json=body)).raise_for_status()
 
 
 @asynccontextmanager

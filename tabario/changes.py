@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -31,12 +31,13 @@ class JobChanges:
 
     async def since(self, job_id: UUID, last_id: str) -> list[Change]:
         """What came after `last_id`, as far back as the stream is kept."""
-        return _changes(await self._redis.xrange(names.changes_key(str(job_id)), min=f"({last_id}"))
+        entries: Any = await self._redis.xrange(names.changes_key(str(job_id)), min=f"({last_id}")
+        return _changes(entries)
 
     async def latest(self, job_id: UUID) -> Change | None:
         """The present version, or None when the stream is gone."""
-        found = _changes(await self._redis.xrevrange(names.changes_key(str(job_id)), count=1))
-        return found[0] if found else None
+        entries: Any = await self._redis.xrevrange(names.changes_key(str(job_id)), count=1)
+        return next(iter(_changes(entries)), None)
 
     async def wait(self, positions: Mapping[UUID, str], *, seconds: float) -> dict[UUID, str]:
         """Waits until one of the jobs changes, at most so long.
@@ -47,12 +48,8 @@ class JobChanges:
         streams: Any = {key: last_id for key, (_, last_id) in jobs.items()}
         found: Any = await self._redis.xread(streams, block=round(seconds * 1000))
         news = found.items() if isinstance(found, dict) else found
-        return {jobs[key][0]: _last_id(entries) for key, entries in news}
+        return {jobs[key][0]: str(entries[-1][0]) for key, entries in news}
 
 
-def _changes(entries: Any) -> list[Change]:  # noqa: ANN401 - the client's types allow for other encodings
+def _changes(entries: Iterable[tuple[str, Mapping[str, str]]]) -> list[Change]:
     return [Change(id=one, record=JobRecord.model_validate_json(fields[RECORD_FIELD])) for one, fields in entries]
-
-
-def _last_id(entries: Any) -> str:  # noqa: ANN401 - as the client's protocol version has it
-    return str(entries[-1][0])

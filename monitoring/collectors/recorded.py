@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from prometheus_client.metrics_core import Metric as Family
+from redis.exceptions import RedisError
 
 from monitoring.families import recorded_families
 from monitoring.high_water import HighWater, HighWaterFile
@@ -42,7 +43,7 @@ class RecordedTotals:
             totals = await self._read_totals()
             if await self._hand_in_errors():
                 totals = await self._read_totals()
-        except Exception:  # counted and raised again, whatever it is
+        except RedisError:
             self._own_errors.merge(REDIS_ERRORS.increment().deltas)
             raise
         return tuple(recorded_families(totals.values))

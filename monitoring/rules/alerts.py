@@ -19,6 +19,7 @@ from tabario.settings import AlertSettings
 FLOOR: Final = 5  # events
 BUDGET: Final = 0.01  # share of jobs that may fail in a month
 FAST_BURN, SLOW_BURN = 14.4, 6.0  # a month's budget in two days, in five days
+FEWEST_FAILED: Final = 3  # jobs; of fewer a ratio says little
 STALE_SECONDS: Final = 120
 PREMIUM_WAIT_SECONDS: Final = 300
 RESTARTS, RESUMES, DRIFTS = 2, 3, 5
@@ -59,18 +60,16 @@ def _of_jobs(settings: AlertSettings, pace: Pace) -> Iterator[Alert]:
         f"More than {settings.failure_percent:g} % of the jobs failed over 15 minutes",
         "{{ $value | humanizePercentage }} of the jobs that ended have failed.",
     )
-    yield _budget_burn("Fast", FAST_BURN, long="1h", short="5m", floor=3, severity=Severity.CRITICAL, pace=pace)
-    yield _budget_burn("Slow", SLOW_BURN, long="6h", short="30m", floor=3, severity=Severity.WARNING, pace=pace)
+    yield _budget_burn("Fast", FAST_BURN, ("1h", "5m"), Severity.CRITICAL, pace)
+    yield _budget_burn("Slow", SLOW_BURN, ("6h", "30m"), Severity.WARNING, pace)
 
 
-def _budget_burn(  # noqa: PLR0913 - the numbers of one alert
-    name: str, burn: float, *, long: str, short: str, floor: int, severity: Severity, pace: Pace
-) -> Alert:
-    limit = f"{burn * BUDGET:g}"
+def _budget_burn(name: str, burn: float, windows: tuple[str, str], severity: Severity, pace: Pace) -> Alert:
+    (long, short), limit = windows, f"{burn * BUDGET:g}"
     return Alert(
         f"JobBudgetBurn{name}",
         f"{recorded.failure_ratio(long)} > {limit} and {recorded.failure_ratio(short)} > {limit}"
-        f" and {recorded.failed(long)} >= {floor}",
+        f" and {recorded.failed(long)} >= {FEWEST_FAILED}",
         pace.duration("2m"),
         severity,
         f"Jobs fail {burn:g} times as often as 1 in 100 over {long} and over {short}",

@@ -42,7 +42,8 @@ async def deployment(http: httpx.AsyncClient, reader: PrefectReader) -> str:
     """Id of our deployment; another test's is left as it is, for the server is everybody's."""
     if found := await reader.deployment_id(names.FLOW, names.DEPLOYMENT):
         return found
-    await http.post("/work_pools/", json={"name": names.WORK_POOL, "type": "process"})
+    made = await http.post("/work_pools/", json={"name": names.WORK_POOL, "type": "process"})
+    assert made.is_success or made.status_code == httpx.codes.CONFLICT, made.text
     for queue in names.WORK_QUEUES.values():
         await http.post(f"/work_pools/{names.WORK_POOL}/queues", json={"name": queue})
     return await deploy(http, names.FLOW)
