@@ -23,7 +23,7 @@ from tests.support.orchestrator import (
     Orchestrator,
     PatientTransport,
     SettableClock,
-    end_all_runs,
+    delete_all_runs,
     ensure_deployment,
     make_job,
 )
@@ -47,7 +47,7 @@ async def orchestrator(prefect_settings: PrefectSettings) -> AsyncIterator[Orche
     ):
         ours = Orchestrator(http, prefect, await ensure_deployment(http))
         yield ours
-        await end_all_runs(ours.http)
+        await delete_all_runs(ours.http)
 
 
 @pytest.fixture
