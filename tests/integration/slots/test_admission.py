@@ -16,6 +16,7 @@ from tabario.slots.clock import utc_now
 from tabario.slots.release import Releaser
 from tabario.tiers import Tier
 from tests.support.orchestrator import Orchestrator, new_user
+from tests.support.servers import RedisServer
 
 
 async def test_second_job_of_a_standard_user_is_refused_until_the_first_gives_back(
@@ -91,9 +92,29 @@ async def test_a_downgrade_without_running_jobs_lets_one_in(admission: Admission
     assert refusal.value.limit == 1
 
 
-async def test_a_claim_is_kept_while_its_lease_stands(admission: Admission) -> None:
-    lease = await admission.admit(new_user(), Tier.STANDARD)
+async def test_an_upgrade_that_brings_no_free_slot_tells_the_new_tiers_limit(
+    admission: Admission, orchestrator: Orchestrator
+) -> None:
+    user_id = new_user()
+    for _ in range(3):
+        await admission.admit(user_id, Tier.PREMIUM)
+    await orchestrator.prefect.leases.resize(names.slot_limit(user_id), 1)
+    with pytest.raises(SlotsFull) as refusal:
+        await admission.admit(user_id, Tier.PREMIUM)
+    assert (refusal.value.limit, await orchestrator.active_slots(user_id)) == (3, 3)
+    assert (refusal.value.retry_after or 0) >= 5
+
+
+async def test_a_claim_is_kept_while_its_lease_stands(
+    admission: Admission, redis: Redis, redis_server: RedisServer, slots: SlotSettings
+) -> None:
+    lease, claims = await admission.admit(new_user(), Tier.STANDARD), Claims(redis, clock=utc_now)
+    await claims.strike(lease.limit, str(lease.id))
     assert await admission.keep(lease)
+    assert await claims.standing(lease.limit) == {str(lease.id)}
+    async with Redis.from_url(redis_server.url) as prefects_own:
+        end = await prefects_own.zscore("prefect:concurrency:expirations", str(lease.id))
+    assert float(end or 0) == pytest.approx(utc_now().timestamp() + slots.claim_lease, abs=20)
     await admission.give_back(lease)
     assert not await admission.keep(lease)
 
@@ -135,11 +156,15 @@ async def test_twenty_releasers_at_once_free_exactly_one_slot(
     assert await orchestrator.active_slots(user_id) == 2
 
 
-async def test_releasing_a_lease_that_ran_out_frees_nothing(admission: Admission, orchestrator: Orchestrator) -> None:
-    user_id = new_user()
-    await admission.admit(user_id, Tier.STANDARD)
-    await admission.give_back(Lease(uuid4(), names.slot_limit(user_id)))
+async def test_releasing_a_lease_that_ran_out_frees_nothing(
+    admission: Admission, orchestrator: Orchestrator, redis: Redis
+) -> None:
+    user_id, claims = new_user(), Claims(redis, clock=utc_now)
+    kept = await admission.admit(user_id, Tier.STANDARD)
+    gone = Lease(uuid4(), names.slot_limit(user_id))
+    assert await Releaser(redis, orchestrator.prefect.leases, claims).release(gone)
     assert await orchestrator.active_slots(user_id) == 1
+    assert await claims.all_standing() == {kept.limit: {str(kept.id)}}
 
 
 async def test_nobody_is_let_in_while_no_keeper_works(admission: Admission, redis: Redis) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from uuid import UUID, uuid4
 
 import anyio
 import pytest
@@ -13,7 +15,7 @@ from tabario.errors import SlotsFull
 from tabario.settings import PrefectSettings, SlotSettings
 from tabario.slots.admission import Admission
 from tabario.slots.gate import Gate
-from tabario.slots.keeper import Keeper
+from tabario.slots.keeper import Keeper, PassReport
 from tabario.slots.leader import NotLeading
 from tabario.tiers import Tier
 from tests.integration.slots.conftest import Ears, StartRun, no_hints
@@ -58,6 +60,39 @@ async def test_the_slot_of_an_ended_run_is_free_promptly_by_its_event(
 
 async def _heard(ears: Ears, run: Run) -> bool:
     return run.flow_run_id in ears.heard
+
+
+async def test_a_hint_settles_an_ended_run_between_two_passes(
+    prefect: PrefectApi, redis: Redis, start: StartRun, orchestrator: Orchestrator
+) -> None:
+    run, ears, passed = await start(new_user()), Ears(), anyio.Event()
+
+    async def a_pass_is_over(report: PassReport, live: Sequence[Run]) -> None:
+        assert (report.live, [one.flow_run_id for one in live]) == (1, [run.flow_run_id])
+        passed.set()
+
+    async def one_hint() -> AsyncIterator[UUID]:
+        await passed.wait()
+        await orchestrator.set_state(run, "COMPLETED")
+        yield run.flow_run_id
+        await anyio.sleep_forever()
+
+    keeper = Keeper(prefect, redis, SlotSettings(sweep=600), hints=one_hint, on_ended=[ears], on_pass=a_pass_is_over)
+    async with anyio.create_task_group() as group:
+        group.start_soon(keeper.run)
+        await eventually(partial(_heard, ears, run), within=30, what="the run's end is known")
+        group.cancel_scope.cancel()
+
+
+async def test_a_hint_of_a_run_that_lives_or_is_not_ours_does_nothing(
+    keeper: Keeper, start: StartRun, orchestrator: Orchestrator, ears: Ears
+) -> None:
+    user_id = new_user()
+    run = await start(user_id)
+    await keeper.look_at(run.flow_run_id)
+    await keeper.look_at(uuid4())
+    assert ears.heard == []
+    assert await orchestrator.active_slots(user_id) == 1
 
 
 async def test_a_hook_that_fails_is_called_again_and_the_others_are_not(

@@ -62,6 +62,20 @@ async def test_a_release_that_prefect_was_too_busy_for_is_made_by_the_next(
     assert await orchestrator.active_slots(user_id) == 0
 
 
+async def test_a_release_without_a_reply_counts_as_made_and_its_claim_stands_until_the_lease_is_over(
+    admission: Admission, orchestrator: Orchestrator, redis: Redis
+) -> None:
+    async def lost() -> httpx.Response:
+        raise httpx.ReadTimeout("lost")
+
+    lease = await admission.admit(new_user(), Tier.STANDARD)
+    async with releaser(orchestrator, redis, RELEASE, lost) as deaf:
+        assert await deaf.release(lease)
+    assert await Claims(redis, clock=utc_now).all_standing() == {lease.limit: {str(lease.id)}}
+    await admission.give_back(lease)
+    assert await orchestrator.active_slots(lease.limit.removeprefix(names.SLOT_LIMIT_PREFIX)) == 1
+
+
 async def test_one_that_was_too_slow_leaves_the_release_to_the_one_elected_after_it(
     admission: Admission, orchestrator: Orchestrator, redis: Redis
 ) -> None:
@@ -69,6 +83,7 @@ async def test_one_that_was_too_slow_leaves_the_release_to_the_one_elected_after
     lease = await admission.admit(user_id, Tier.STANDARD)
 
     async def another_is_elected() -> None:
+        assert 0 < await redis.ttl(names.release_key(lease.id)) <= 30  # one who dies before it sends is replaced
         await redis.set(names.release_key(lease.id), "another")
 
     async with releaser(orchestrator, redis, RENEWAL, another_is_elected) as slow:

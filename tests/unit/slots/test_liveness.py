@@ -1,0 +1,111 @@
+"""Who is declared dead, and from which moment on: on a clock that stands still, with beats in a real Redis."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+
+from tabario import names
+from tabario.clients.prefect import Run, RunState
+from tabario.settings import SlotSettings
+from tabario.slots.liveness import Liveness
+from tests.support.orchestrator import make_job, new_user
+from tests.support.runs import new_run
+from tests.unit.slots.conftest import StillClock
+
+INSTANT = 0.001
+SILENT, NOT_STARTED = "Its process gave no sign of life.", "Its process did not start in time."
+
+
+@pytest.fixture
+def liveness(redis: Redis, clock: StillClock) -> Liveness:
+    return Liveness(redis, SlotSettings(pending_limit=50, silence=30), clock=clock)
+
+
+def run_in(state: RunState, clock: StillClock) -> Run:
+    """A run that came into its state just now."""
+    return new_run(make_job(new_user()), state=state).model_copy(update={"state_since": clock.now})
+
+
+async def verdicts(liveness: Liveness, *runs: Run) -> list[tuple[Run, RunState, str]]:
+    return [(verdict.run, verdict.state, verdict.reason) for verdict in await liveness.look(runs)]
+
+
+async def test_nothing_is_said_of_nobody(liveness: Liveness) -> None:
+    assert await liveness.look([]) == []
+
+
+async def test_a_run_may_be_pending_for_its_limit_and_no_longer(liveness: Liveness, clock: StillClock) -> None:
+    run, queued = run_in(RunState.PENDING, clock), run_in(RunState.QUEUED, clock)
+    clock.advance(50)
+    assert await verdicts(liveness, run, queued) == []
+    clock.advance(INSTANT)
+    assert await verdicts(liveness, run, queued) == [(run, RunState.CRASHED, NOT_STARTED)]
+
+
+async def test_the_first_beat_may_take_a_minute(liveness: Liveness, clock: StillClock) -> None:
+    run = run_in(RunState.RUNNING, clock)
+    assert await verdicts(liveness, run) == []
+    clock.advance(60)
+    assert await verdicts(liveness, run) == []
+    clock.advance(INSTANT)
+    assert await verdicts(liveness, run) == [(run, RunState.CRASHED, SILENT)]
+
+
+async def test_one_that_has_beaten_may_be_silent_for_half_of_that(
+    liveness: Liveness, clock: StillClock, redis: Redis
+) -> None:
+    run, beats_on = run_in(RunState.RUNNING, clock), run_in(RunState.RUNNING, clock)
+    await redis.set(names.beat_key(run.flow_run_id), 7)
+    assert await verdicts(liveness, run, beats_on) == []
+    clock.advance(30)
+    await redis.incr(names.beat_key(beats_on.flow_run_id))
+    assert await verdicts(liveness, run, beats_on) == []
+    clock.advance(INSTANT)
+    assert await verdicts(liveness, run, beats_on) == [(run, RunState.CRASHED, SILENT)]
+
+
+async def test_a_new_state_starts_the_watch_anew_though_the_beat_stands_still(
+    liveness: Liveness, clock: StillClock, redis: Redis
+) -> None:
+    run = run_in(RunState.RUNNING, clock)
+    await redis.set(names.beat_key(run.flow_run_id), 7)
+    await liveness.look([run])
+    clock.advance(31)
+    assert await verdicts(liveness, run.model_copy(update={"state_id": uuid4()})) == []
+
+
+async def test_after_a_gap_in_the_watch_silence_proves_nothing(
+    liveness: Liveness, clock: StillClock, redis: Redis
+) -> None:
+    run = run_in(RunState.RUNNING, clock)
+    await redis.set(names.beat_key(run.flow_run_id), 7)
+    await liveness.look([run])
+    liveness.forget()
+    clock.advance(31)
+    assert await verdicts(liveness, run) == []
+
+
+async def test_a_cancelling_run_that_never_beat_ends_after_the_pending_limit(
+    liveness: Liveness, clock: StillClock
+) -> None:
+    run = run_in(RunState.CANCELLING, clock)
+    clock.advance(50)
+    assert await verdicts(liveness, run) == []
+    clock.advance(INSTANT)
+    assert await verdicts(liveness, run) == [(run, RunState.CANCELLED, SILENT)]
+
+
+async def test_a_cancelling_run_that_has_beaten_ends_when_it_falls_silent(
+    liveness: Liveness, clock: StillClock, redis: Redis
+) -> None:
+    run = run_in(RunState.CANCELLING, clock)
+    await redis.set(names.beat_key(run.flow_run_id), 7)
+    clock.advance(51)  # its process works on what it was asked to stop
+    assert await verdicts(liveness, run) == []
+    clock.advance(30)
+    assert await verdicts(liveness, run) == []
+    clock.advance(INSTANT)
+    assert await verdicts(liveness, run) == [(run, RunState.CANCELLED, SILENT)]
