@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from functools import wraps
 from inspect import iscoroutinefunction
@@ -14,6 +15,10 @@ from redis.asyncio import Redis
 from xdist.scheduler import LoadFileScheduling
 
 from tests.support.servers import PrefectServer, RedisServer, kept_servers, prefect_running, redis_running
+
+# Everything that tests talk to is on loopback, and each client would spend 50 ms on certificates that none needs.
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = os.devnull
 
 hypothesis.settings.register_profile("busy machine", deadline=None)  # tests assert behaviour, benchmarks measure time
 hypothesis.settings.load_profile("busy machine")

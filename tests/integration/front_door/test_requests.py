@@ -207,8 +207,9 @@ BAD_JOBS: Final[dict[str, tuple[dict[str, Any], str]]] = {
 
 
 async def everything(door: FrontDoor, store: Redis) -> tuple[list[str], int, int]:
-    """All but the counts of requests."""
-    keys = [key for key in map(str, await store.keys("*")) if not key.startswith(names.RATE_PREFIX)]
+    """All but the counts of requests, and the tiers that were looked up."""
+    passing = (names.RATE_PREFIX, names.tier_key(""))
+    keys = [key for key in map(str, await store.keys("*")) if not key.startswith(passing)]
     return sorted(keys), len(door.prefect.runs), len(door.admission.held)
 
 
