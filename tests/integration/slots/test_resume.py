@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import httpx
 import pytest
 from redis.asyncio import Redis
 
 from tabario import names
-from tabario.clients.prefect import PrefectApi, Run
+from tabario.clients.prefect import NotDone, PrefectApi, Run
+from tabario.clients.prefect.http import PrefectHttp
 from tabario.slots.clock import utc_now
 from tabario.slots.keeper import Keeper
 from tabario.slots.resume import CRASH_SETTLES, Resumer
 from tests.integration.slots.conftest import StartRun
-from tests.support.orchestrator import Orchestrator, SettableClock, new_user
+from tests.support.orchestrator import FickleTransport, Orchestrator, SettableClock, new_user
 
 
 async def as_it_is(orchestrator: Orchestrator, run: Run) -> Run:
@@ -75,6 +77,24 @@ async def test_a_run_that_was_moved_on_meanwhile_is_left_alone_and_nothing_is_co
     await orchestrator.set_state(run, "CANCELLED")
     assert not await resumer.resume(run)
     assert await orchestrator.state_of(run) == "Cancelled"
+    key = names.resumes_key(run.flow_run_id)
+    assert await redis.get(key) == "0"
+    assert 0 < await redis.ttl(key) <= timedelta(days=7).total_seconds()
+
+
+async def test_what_prefect_never_heard_of_is_not_counted(
+    redis: Redis, start: StartRun, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await start(new_user())
+    await orchestrator.set_state(run, "CRASHED")
+    run = await as_it_is(orchestrator, run)
+    monkeypatch.setattr("tabario.clients.prefect.http.RETRY_SECONDS", 0)
+    transport = FickleTransport()
+    transport.away = True
+    async with httpx.AsyncClient(base_url=orchestrator.http.base_url, transport=transport) as http:
+        away = PrefectApi(PrefectHttp(idle=http, fresh=http, one_writer=True))
+        with pytest.raises(NotDone):
+            await Resumer(away, redis, resumes=2, clock=lambda: utc_now() + CRASH_SETTLES).resume(run)
     key = names.resumes_key(run.flow_run_id)
     assert await redis.get(key) == "0"
     assert 0 < await redis.ttl(key) <= timedelta(days=7).total_seconds()
