@@ -19,6 +19,7 @@ from tabario.slots.clock import utc_now
 from tabario.slots.release import Releaser
 from tabario.tiers import Tier
 from tests.support.orchestrator import Orchestrator, new_user
+from tests.support.servers import RedisServer
 
 RENEWAL, RELEASE = "/renew", "/decrement-with-lease"
 
@@ -62,8 +63,8 @@ async def test_a_release_that_prefect_was_too_busy_for_is_made_by_the_next(
     assert await orchestrator.active_slots(user_id) == 0
 
 
-async def test_a_release_without_a_reply_counts_as_made_and_its_claim_stands_until_the_lease_is_over(
-    admission: Admission, orchestrator: Orchestrator, redis: Redis
+async def test_a_release_without_a_reply_counts_as_made_and_its_lease_is_over_in_a_minute(
+    admission: Admission, orchestrator: Orchestrator, redis: Redis, redis_server: RedisServer
 ) -> None:
     async def lost() -> httpx.Response:
         raise httpx.ReadTimeout("lost")
@@ -71,6 +72,9 @@ async def test_a_release_without_a_reply_counts_as_made_and_its_claim_stands_unt
     lease = await admission.admit(new_user(), Tier.STANDARD)
     async with releaser(orchestrator, redis, RELEASE, lost) as deaf:
         assert await deaf.release(lease)
+    async with Redis.from_url(redis_server.url) as prefects_own:
+        end = await prefects_own.zscore("prefect:concurrency:expirations", str(lease.id))
+    assert float(end or 0) == pytest.approx(utc_now().timestamp() + 60, abs=20)
     assert await Claims(redis, clock=utc_now).all_standing() == {lease.limit: {str(lease.id)}}
     await admission.give_back(lease)
     assert await orchestrator.active_slots(lease.limit.removeprefix(names.SLOT_LIMIT_PREFIX)) == 1
