@@ -183,10 +183,14 @@ async def test_a_stuck_queue_slow_pictures_and_failing_jobs_are_reported_and_res
 async def test_a_killed_worker_is_reported_hides_its_echoes_and_its_return_is_reported(
     exporter: Exporter, worker: Program, alerting: Alerting, redis: Redis
 ) -> None:
+    async def calm() -> bool:
+        return alerting.receiver.status_of("WorkerInactive") != "firing"
+
     with exporter.running():
         is_active = partial(alerting.is_true, "worker_active == 1")
         with worker.running() as process:
             await eventually(is_active, within=PATIENCE, what="the worker is seen")
+            await eventually(calm, within=PATIENCE, what="nothing is said of the time before it came")
             process.kill()
         reported = partial(alerting.is_reported, "WorkerInactive", status="firing")
         await eventually(reported, within=MISSED_WORKER_SECONDS + PATIENCE, what="the dead worker is reported")
