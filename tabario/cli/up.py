@@ -40,9 +40,13 @@ async def run_stack(stack: Stack, console: Console) -> None:
 
 
 def cancel_on_signals() -> None:
-    """Makes SIGINT and SIGTERM cancel the calling task, so that its context managers end what they started."""
+    """Makes SIGINT and SIGTERM cancel the calling task, so that its context managers end what they started.
+
+    Raises RuntimeError outside a task.
+    """
     task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - only called inside a task
+    if task is None:
+        raise RuntimeError("Signals can only cancel a task, and none runs here.")
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 

