@@ -25,7 +25,7 @@ from tabario.tiers import Tier
 from tabario.tokens.development import mint_development_token
 from tests.benchmarks.figures import Figures, Round
 from tests.support.jobs import new_job
-from tests.support.orchestrator import PatientTransport, new_user
+from tests.support.orchestrator import new_user, prefect_client
 from tests.support.servers import running
 from tests.support.stack import StackUnderTest, stack_running
 from tests.support.waiting import eventually
@@ -95,9 +95,7 @@ async def site() -> AsyncIterator[Site]:
     ):
         async with (
             httpx.AsyncClient(base_url=stack.addresses.api_url, timeout=60) as door,
-            httpx.AsyncClient(
-                base_url=f"{stack.addresses.prefect_url}/api", timeout=60, transport=PatientTransport()
-            ) as prefect,
+            prefect_client(f"{stack.addresses.prefect_url}/api") as prefect,
         ):
             yield Site(stack, door, prefect)
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from tabario import names
 from tests.benchmarks.figures import Figures, Round
 from tests.support.front_door_process import FrontDoorProcess, front_door_process
-from tests.support.orchestrator import PatientTransport, ensure_deployment, make_job, new_user
+from tests.support.orchestrator import ensure_deployment, make_job, new_user, prefect_client
 from tests.support.servers import prefect_running, redis_running
 from tests.support.tokens import token
 
@@ -38,7 +38,7 @@ async def submit_vs_prefect(console: Console) -> Figures:
         redis = stack.enter_context(redis_running(root))
         prefect = stack.enter_context(prefect_running(root, redis))
         async with (
-            httpx.AsyncClient(base_url=prefect.api_url, timeout=60, transport=PatientTransport()) as bare,
+            prefect_client(prefect.api_url) as bare,
             httpx.AsyncClient(timeout=60) as client,
         ):
             deployment = await ensure_deployment(bare)

@@ -33,6 +33,7 @@ from tabario.metrics.recorder import Recorder, open_recorder
 from tabario.metrics.series import Histogram, Observation
 from tests.support.alerting import Alerting, Receiver, alerting_running
 from tests.support.dashboards import at_a_moment, targets_of
+from tests.support.orchestrator import prefect_client
 from tests.support.promql import alternatives
 from tests.support.servers import PrefectServer, RedisServer, free_port, prefect_running, redis_running, running
 from tests.support.waiting import eventually
@@ -131,7 +132,7 @@ async def record(recorder: Recorder, *observations: Observation) -> None:
 @pytest.fixture
 async def worker(prefect_server: PrefectServer, tmp_path: Path) -> Program:
     """A stock worker that takes no runs, for its queue is nobody's. The one of the test before is forgotten."""
-    async with httpx.AsyncClient(base_url=prefect_server.api_url, timeout=30) as http:
+    async with prefect_client(prefect_server.api_url) as http:
         pool = f"/work_pools/{names.WORK_POOL}"
         known = await http.post(f"{pool}/workers/filter", json={})
         for other in known.json() if known.is_success else ():

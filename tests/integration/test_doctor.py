@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import anyio
-import httpx
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
@@ -44,6 +43,7 @@ from tabario.styles.workflow import load_workflow
 from tests.support.comfyui import comfyui_running
 from tests.support.findings import faults, verdicts
 from tests.support.jobs import settings_for
+from tests.support.orchestrator import prefect_client
 from tests.support.receivers import receiving
 from tests.support.servers import PrefectServer, RedisServer, free_port, prefect_running
 from tests.support.supabase import SECRET_KEY, SupabaseProject, missing_tools, supabase_running
@@ -183,7 +183,7 @@ async def deployed(prefect_server: PrefectServer, redis_server: RedisServer, tmp
 
 
 async def test_sabotage_a_work_queue_is_missing(deployed: Settings) -> None:
-    async with httpx.AsyncClient(base_url=deployed.prefect.url) as prefect:
+    async with prefect_client(deployed.prefect.url) as prefect:
         (await prefect.delete(f"/work_pools/{names.WORK_POOL}/queues/premium")).raise_for_status()
     found = faults(await check_deployment(deployed))
     assert found == {"deployment": f"The work queue {names.WORK_POOL}/premium is missing."}
@@ -198,7 +198,7 @@ async def test_sabotage_a_setting_was_changed_and_not_deployed(deployed: Setting
 async def test_sabotage_a_users_limit_is_switched_off(prefect_server: PrefectServer) -> None:
     settings = PrefectSettings(url=prefect_server.api_url)
     body = {"name": names.slot_limit("00000000-0000-0000-0000-00000000abcd"), "limit": 1, "active": False}
-    async with httpx.AsyncClient(base_url=settings.url) as prefect:
+    async with prefect_client(settings.url) as prefect:
         made = (await prefect.post("/v2/concurrency_limits/", json=body)).raise_for_status().json()
         try:
             assert set(faults(await check_slot_limits(settings, SlotSettings()))) == {"slot-limits"}

@@ -18,7 +18,7 @@ from tabario import names
 from tabario.settings import PrefectSettings, SlotSettings
 from tabario.tiers import Tier
 from tests.support.exposition import Exposition
-from tests.support.orchestrator import PatientTransport, SettableClock
+from tests.support.orchestrator import SettableClock, prefect_client
 from tests.support.servers import PrefectServer
 from tests.support.waiting import eventually
 
@@ -27,7 +27,7 @@ FOREMAN_SECONDS = 15
 
 @pytest.fixture
 async def http(prefect_server: PrefectServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=prefect_server.api_url, timeout=30, transport=PatientTransport()) as client:
+    async with prefect_client(prefect_server.api_url) as client:
         yield client
 
 

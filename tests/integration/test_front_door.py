@@ -19,7 +19,7 @@ from tabario.metrics.definitions import JOBS_CANCELLED, JOBS_ENQUEUED
 from tabario.metrics.ledger import MetricsLedger
 from tabario.tiers import Tier
 from tests.support.front_door_process import FrontDoorProcess, front_door_process
-from tests.support.orchestrator import PatientTransport, end_all_runs, ensure_deployment, new_user
+from tests.support.orchestrator import end_all_runs, ensure_deployment, new_user, prefect_client
 from tests.support.servers import PrefectServer, RedisServer
 from tests.support.waiting import eventually
 
@@ -29,7 +29,7 @@ JOB: Final[dict[str, Any]] = {"script": "Trams climb the hills of Lisbon.", "cap
 @pytest.fixture(scope="module")
 async def prefect(prefect_server: PrefectServer) -> AsyncIterator[httpx.AsyncClient]:
     """Prefect as its operators see it, with our flow deployed."""
-    async with httpx.AsyncClient(base_url=prefect_server.api_url, timeout=30, transport=PatientTransport()) as client:
+    async with prefect_client(prefect_server.api_url) as client:
         await ensure_deployment(client)
         await end_all_runs(client)
         yield client

@@ -40,7 +40,7 @@ from tests.support.counted_comfyui import Answers, counted_comfyui_running
 from tests.support.exposition import Exposition
 from tests.support.front_door_process import FrontDoorProcess, front_door_process
 from tests.support.jobs import new_job, settings_for
-from tests.support.orchestrator import PatientTransport, new_user
+from tests.support.orchestrator import new_user, prefect_client
 from tests.support.servers import PrefectServer, RedisServer, prefect_running, running
 from tests.support.waiting import eventually
 
@@ -202,7 +202,7 @@ async def studio(
     )
     with door as opened:
         async with (
-            httpx.AsyncClient(base_url=prefect_server.api_url, timeout=30, transport=PatientTransport()) as prefect,
+            prefect_client(prefect_server.api_url) as prefect,
             AsyncExitStack() as clients,
         ):
             yield Studio(opened, *comfyui, redis, prefect, clients)

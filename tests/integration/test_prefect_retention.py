@@ -8,7 +8,7 @@ from uuid import UUID
 
 import httpx
 
-from tests.support.orchestrator import PatientTransport, ensure_deployment
+from tests.support.orchestrator import ensure_deployment, prefect_client
 from tests.support.servers import RedisServer, prefect_running
 from tests.support.waiting import eventually
 
@@ -24,7 +24,7 @@ async def ended_run(http: httpx.AsyncClient, deployment_id: UUID) -> str:
 async def test_a_run_is_forgotten_thirty_days_after_its_end(redis_server: RedisServer, tmp_path: Path) -> None:
     often = {"PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS": "1"}
     with prefect_running(tmp_path, redis_server, **often) as server:
-        async with httpx.AsyncClient(base_url=server.api_url, timeout=30, transport=PatientTransport()) as http:
+        async with prefect_client(server.api_url) as http:
             deployment_id = await ensure_deployment(http)
             old, young = await ended_run(http, deployment_id), await ended_run(http, deployment_id)
             with sqlite3.connect(server.database, timeout=30) as database:

@@ -25,7 +25,7 @@ from tabario.settings import AuthSettings
 from tabario.tiers import Tier
 from tabario.tokens.claims import read_identity
 from tests.support.front_door_process import FrontDoorProcess, front_door_process
-from tests.support.orchestrator import PatientTransport, SettableClock, ensure_deployment
+from tests.support.orchestrator import SettableClock, ensure_deployment, prefect_client
 from tests.support.servers import PrefectServer, RedisServer, free_port
 from tests.support.supabase import PUBLISHABLE_KEY, SECRET_KEY, SupabaseProject, missing_tools, supabase_running
 from tests.support.tokens import token
@@ -270,7 +270,7 @@ async def test_an_address_where_nobody_listens_is_an_outage() -> None:
 
 @pytest.fixture(scope="module")
 async def deployed_prefect(prefect_server: PrefectServer) -> PrefectServer:
-    async with httpx.AsyncClient(base_url=prefect_server.api_url, timeout=30, transport=PatientTransport()) as client:
+    async with prefect_client(prefect_server.api_url) as client:
         await ensure_deployment(client)
     return prefect_server
 

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.support.front_door_process import FrontDoorProcess, front_door_process
-from tests.support.orchestrator import PatientTransport, ensure_deployment, new_user
+from tests.support.orchestrator import ensure_deployment, new_user, prefect_client
 from tests.support.receivers import Receiver, receiving
 from tests.support.servers import PrefectServer, RedisServer, prefect_running
 from tests.support.waiting import eventually
@@ -40,7 +40,7 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory, redis_server: Redis
 
 @pytest.fixture(scope="module")
 async def prefect(prefect_server: PrefectServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=prefect_server.api_url, timeout=30, transport=PatientTransport()) as client:
+    async with prefect_client(prefect_server.api_url) as client:
         await ensure_deployment(client)
         yield client
 

@@ -23,7 +23,7 @@ from tabario.settings import ComfyUISettings, Settings
 from tabario.slots.resume import CRASH_SETTLES
 from tests.support.comfyui import ComfyUIServer, comfyui_running
 from tests.support.jobs import new_job, settings_for
-from tests.support.orchestrator import PatientTransport, end_all_runs
+from tests.support.orchestrator import end_all_runs, prefect_client
 from tests.support.servers import PrefectServer, RedisServer, running
 from tests.support.waiting import eventually
 
@@ -55,7 +55,7 @@ def settings(
 @pytest.fixture
 async def quiet_prefect(prefect_server: PrefectServer) -> None:
     """No run that another test left behind: the worker would take it."""
-    async with httpx.AsyncClient(base_url=prefect_server.api_url, transport=PatientTransport(), timeout=30) as http:
+    async with prefect_client(prefect_server.api_url) as http:
         await end_all_runs(http)
 
 

@@ -63,6 +63,11 @@ class PatientTransport(httpx.AsyncHTTPTransport):
                 await anyio.sleep(PAUSE_SECONDS)  # asked again at once, the server would have time for nothing else
 
 
+def prefect_client(url: str) -> httpx.AsyncClient:
+    """A client of the API at `url`, for what a test asks of Prefect itself."""
+    return httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS, transport=PatientTransport())
+
+
 class FickleTransport(PatientTransport):
     """A server that cannot be reached while it is `away`."""
 

@@ -7,7 +7,6 @@ from typing import Protocol
 from uuid import UUID
 
 import anyio
-import httpx
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
@@ -21,11 +20,11 @@ from tabario.slots.keeper import Keeper
 from tabario.tiers import Tier
 from tests.support.orchestrator import (
     Orchestrator,
-    PatientTransport,
     SettableClock,
     delete_all_runs,
     ensure_deployment,
     make_job,
+    prefect_client,
 )
 from tests.support.servers import PrefectServer
 
@@ -42,7 +41,7 @@ def prefect_settings(prefect_server: PrefectServer) -> PrefectSettings:
 @pytest.fixture
 async def orchestrator(prefect_settings: PrefectSettings) -> AsyncIterator[Orchestrator]:
     async with (
-        httpx.AsyncClient(base_url=prefect_settings.url, timeout=30, transport=PatientTransport()) as http,
+        prefect_client(prefect_settings.url) as http,
         open_prefect(prefect_settings) as prefect,
     ):
         ours = Orchestrator(http, prefect, await ensure_deployment(http))
