@@ -18,7 +18,7 @@ demo: $(VENV)/installed ## make the sample film; the last line is its path
 up: $(VENV)/installed ## start the stack and keep it running
 	@$(BIN)/tabario up
 
-PYTEST := pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST := pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 test: lint ## lint and run the tests
 	$(BIN)/$(PYTEST)
 
