@@ -12,29 +12,30 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from rich.console import Console
 
-from tests.support.servers import as_kept_servers, prefect_running, redis_running
+from tests.support.servers import PrefectServer, RedisServer, as_kept_servers, prefect_running, redis_running
 
 OUTPUT: Final = Path("build/mutants.json")
 RESULTS: Final = Path("mutants/tabario/slots")
+AT_ONCE: Final = 3
+"""Mutants tried at once, each on servers of its own: their tests wait for Prefect more than for a core."""
 STATUS: Final = {0: "survived", 1: "killed", 3: "killed", 33: "untested", None: "not tried"}
 """By mutmut's exit codes; every other one is that of a test that came to no end."""
 
 
 def mutate(seconds: float, chosen: list[str]) -> None:
     """Tries mutants one after another, the quickest first, until all are done or so many seconds are over."""
-    with (
-        TemporaryDirectory() as name,
-        redis_running(Path(name)) as redis,
-        prefect_running(Path(name), redis) as prefect,
-    ):
-        environment = {**os.environ, **as_kept_servers(redis, prefect)}
-        command = [sys.executable, "-m", "mutmut", "run", "--max-children", "1", *chosen]
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(TemporaryDirectory()))
+        pairs = [_servers(root / str(number), stack) for number in range(AT_ONCE)]
+        environment = {**os.environ, **as_kept_servers(*pairs)}
+        command = [sys.executable, "-m", "mutmut", "run", "--max-children", str(AT_ONCE), *chosen]
         with subprocess.Popen(command, env=environment) as process:
             try:
                 code = process.wait(seconds)
@@ -43,6 +44,12 @@ def mutate(seconds: float, chosen: list[str]) -> None:
                 return
     if code:
         sys.exit(f"mutmut ended with {code}.")
+
+
+def _servers(directory: Path, stack: ExitStack) -> tuple[RedisServer, PrefectServer]:
+    directory.mkdir()
+    redis = stack.enter_context(redis_running(directory))
+    return redis, stack.enter_context(prefect_running(directory, redis))
 
 
 def read(results: Path) -> dict[str, Any]:

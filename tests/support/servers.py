@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import json
 import os
 import secrets
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,17 +81,29 @@ class RedisServer:
 KEPT: Final = "TABARIO_TEST_SERVERS"
 
 
+@cache
 def kept_servers() -> tuple[RedisServer, PrefectServer] | None:
-    """Servers that outlive a run of the tests, where many runs follow each other: see tests/mutation."""
+    """Servers that outlive a run of the tests, where many runs follow each other: see tests/mutation.
+
+    Of several pairs this process takes the first that no other has, and keeps it until its end.
+    """
     if not (text := os.environ.get(KEPT)):
         return None
-    port, password, api_url, home = json.loads(text)
-    return RedisServer(port, password), PrefectServer(api_url, Path(home))
+    for port, password, api_url, home in itertools.cycle(json.loads(text)):
+        lock = os.open(home, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            time.sleep(0.01)
+            continue
+        return RedisServer(port, password), PrefectServer(api_url, Path(home))
+    raise ValueError(f"{KEPT} names no servers.")
 
 
-def as_kept_servers(redis_server: RedisServer, prefect_server: PrefectServer) -> dict[str, str]:
-    """The environment in which tests use these servers and start none of their own."""
-    facts = (redis_server.port, redis_server.password, prefect_server.api_url, str(prefect_server.home))
+def as_kept_servers(*pairs: tuple[RedisServer, PrefectServer]) -> dict[str, str]:
+    """The environment in which tests use one of these pairs and start none of their own."""
+    facts = [(redis.port, redis.password, prefect.api_url, str(prefect.home)) for redis, prefect in pairs]
     return {KEPT: json.dumps(facts)}
 
 
