@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from tabario.settings import SlotSettings
 from tabario.slots.clock import Clock
 
 AT_ONCE: Final = 8
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class Renewals:
     """Remembers when it renewed which lease, for a call for every live run would be most of what a pass costs.
 
     A third of its time after a renewal a lease is renewed again, or earlier if the gate might stay open for longer
-    than the lease lasts: `pause` is that time.
+    than the lease lasts: `pause` is that time. Each pass renews its share, so that leases which were new together are
+    not all due in one pass, in which thousands could keep the gate shut.
     """
 
     def __init__(self, leases: Leases, settings: SlotSettings, *, clock: Clock) -> None:
@@ -38,6 +40,7 @@ class Renewals:
         self._seconds = settings.run_lease
         self._clock = clock
         self.pause = timedelta(seconds=min(settings.run_lease / 3, (settings.run_lease - settings.gate) / 2))
+        self._share = min(1.0, settings.sweep / self.pause.total_seconds()) if self.pause > timedelta() else 1.0
         self._renewed: dict[UUID, datetime] = {}
 
     def forget(self) -> None:
@@ -48,7 +51,7 @@ class Renewals:
         """Renews what is due of all live runs. Raises a group of RetryLater, and then doubts every lease."""
         now = self._clock()
         known = {run.lease_id: self._renewed[run.lease_id] for run in live if run.lease_id in self._renewed}
-        due = [run for run in live if run.lease_id not in known or now - known[run.lease_id] >= self.pause]
+        due = self._due(live, known, now)
         lost: list[Run] = []
         turns = anyio.CapacityLimiter(AT_ONCE)
 
@@ -66,3 +69,9 @@ class Renewals:
                 group.start_soon(renew, run)
         self._renewed = known
         return Renewed(len(due) - len(lost), lost)
+
+    def _due(self, live: Sequence[Run], known: Mapping[UUID, datetime], now: datetime) -> list[Run]:
+        """What must be renewed now, or at least a pass's share of all; the oldest first."""
+        by_age = sorted(live, key=lambda run: known.get(run.lease_id, NEVER))
+        must = sum(now - known.get(run.lease_id, NEVER) >= self.pause for run in live)
+        return by_age[: max(must, int(len(live) * self._share))]

@@ -55,6 +55,19 @@ async def test_a_lease_is_renewed_when_it_is_new_and_then_after_a_third_of_its_t
     assert await end_of(prefects_own, run) > renewed
 
 
+async def test_leases_that_were_new_together_are_renewed_in_turns(
+    prefect: PrefectApi, start: StartRun, clock: SettableClock, prefects_own: Redis
+) -> None:
+    runs = [await start(new_user()) for _ in range(6)]
+    renewals = Renewals(prefect.leases, SlotSettings(sweep=THIRD / 3), clock=clock)
+    assert (await renewals.renew(runs)).count == 6
+    together = [await end_of(prefects_own, run) for run in runs]
+    for _ in range(3):
+        clock.advance(THIRD / 3)
+        assert (await renewals.renew(runs)).count == 2
+    assert all([await end_of(prefects_own, run) > end for run, end in zip(runs, together, strict=True)])
+
+
 async def test_a_lease_that_was_lost_alone_is_missed_when_it_is_due(
     keeper: Keeper, start: StartRun, clock: SettableClock, prefects_own: Redis
 ) -> None:
