@@ -134,7 +134,7 @@ async def stock_worker(here: Site) -> AsyncIterator[str]:
         "name": "stock",
         "flow_id": flow,
         "work_pool_name": STOCK_POOL,
-        "path": str(ROOT),
+        "pull_steps": [{"prefect.deployments.steps.set_working_directory": {"directory": str(ROOT)}}],
         "entrypoint": "tests/benchmarks/peers/stock_flow.py:stock",
     }
     deployment = (await here.prefect.post("/deployments/", json=body)).raise_for_status().json()["id"]
