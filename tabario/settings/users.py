@@ -27,6 +27,14 @@ class SlotSettings(Group):
         default=600, gt=0, description="seconds that premium jobs may pass a waiting standard one; then it goes by age"
     )
 
+    @field_validator("gate")
+    @classmethod
+    def _gate_closes_first(cls, gate: float, info: ValidationInfo) -> float:
+        for name in ("claim_lease", "run_lease"):
+            if gate >= info.data.get(name, float("inf")):
+                raise ValueError(f"must be less than TABARIO_SLOTS_{name.upper()}, or a slot might be sold twice")
+        return gate
+
     def slots(self, tier: Tier) -> int:
         """How many jobs a user of this tier may run at once."""
         return self.premium if tier is Tier.PREMIUM else self.standard

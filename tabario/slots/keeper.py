@@ -172,13 +172,16 @@ class Keeper:
         live = await self._prefect.live_runs()
         resumable, over = await self._ended()
         renewed = await self._renewals.renew([*live, *resumable])
-        await self._gate.open(since=(self._clock() - began).total_seconds())
+        if not renewed.lost:
+            await self._open_gate(began)
         await self._claims.strike_seen((run.limit, str(run.lease_id)) for run in live)
 
         unsettled = [run for run in over if not await self._try("settled", self._endings.settle, run)]
         resumed = [run for run in resumable if await self._try("resumed", self._resumer.resume, run)]
         dead = await self._declare_dead(live)
         mended = await self._mend(live, renewed.lost, [*resumable, *unsettled])
+        if renewed.lost:  # and not before: after an outage the slots of those runs might have been sold again
+            await self._open_gate(began)
         overdue = await self._order_queues()
         if not unsettled:
             self._swept = str(began.timestamp())
@@ -200,6 +203,9 @@ class Keeper:
         if self._on_pass is not None:
             await self._on_pass(report, live)
         return report
+
+    async def _open_gate(self, began: datetime) -> None:
+        await self._gate.open(since=(self._clock() - began).total_seconds())
 
     async def _ended(self) -> tuple[list[Run], list[Run]]:
         """The ended runs that are not settled: those to be resumed, which keep their slots, and those that are over."""

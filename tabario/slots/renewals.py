@@ -31,8 +31,8 @@ class Renewals:
     """Remembers when it renewed which lease, for a call for every live run would be most of what a pass costs.
 
     A third of its time after a renewal a lease is renewed again, or earlier if the gate might stay open for longer
-    than the lease lasts: `pause` is that time. Each pass renews its share, so that leases which were new together are
-    not all due in one pass, in which thousands could keep the gate shut.
+    than the lease lasts: `pause` is that time. Each pass also renews its share of the others, or leases that were new
+    together would all be due in one pass, and many of them keep the gate shut.
     """
 
     def __init__(self, leases: Leases, settings: SlotSettings, *, clock: Clock) -> None:
@@ -40,8 +40,8 @@ class Renewals:
         self._seconds = settings.run_lease
         self._clock = clock
         self.pause = timedelta(seconds=min(settings.run_lease / 3, (settings.run_lease - settings.gate) / 2))
-        self._share = min(1.0, settings.sweep / self.pause.total_seconds()) if self.pause > timedelta() else 1.0
         self._renewed: dict[UUID, datetime] = {}
+        self._passed: datetime | None = None
 
     def forget(self) -> None:
         """Doubts every lease, so that all are renewed next time: Redis may have lost some, or another keeper led."""
@@ -71,7 +71,12 @@ class Renewals:
         return Renewed(len(due) - len(lost), lost)
 
     def _due(self, live: Sequence[Run], known: Mapping[UUID, datetime], now: datetime) -> list[Run]:
-        """What must be renewed now, or at least a pass's share of all; the oldest first."""
-        by_age = sorted(live, key=lambda run: known.get(run.lease_id, NEVER))
-        must = sum(now - known.get(run.lease_id, NEVER) >= self.pause for run in live)
-        return by_age[: max(must, int(len(live) * self._share))]
+        """What must be renewed now, or at least as many as the time since the last pass wants; the oldest first."""
+
+        def age(run: Run) -> timedelta:
+            since = now - known.get(run.lease_id, NEVER)
+            return since if since >= timedelta() else timedelta.max  # somebody set the clock back
+
+        must = sum(age(run) >= self.pause for run in live)
+        passed, self._passed = self._passed or now, now
+        return sorted(live, key=age, reverse=True)[: max(must, int(len(live) * ((now - passed) / self.pause)))]

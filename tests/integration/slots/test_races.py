@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
@@ -18,16 +18,20 @@ from api.views import RunViews
 from tabario import names
 from tabario.clients.prefect import OutcomeUnknown, PrefectApi, Run
 from tabario.clients.prefect.http import PrefectHttp
+from tabario.clients.prefect.leases import Lease
 from tabario.errors import SlotsFull
 from tabario.records import JobRecord, JobRecords
 from tabario.settings import SlotSettings
 from tabario.slots.admission import Admission
+from tabario.slots.claims import Claimant, Claims
+from tabario.slots.gate import Gate
 from tabario.slots.heartbeat import beating
 from tabario.slots.keeper import Keeper
+from tabario.slots.release import Releaser
 from tabario.tiers import Tier
 from tests.integration.slots.conftest import StartRun, no_hints
 from tests.integration.slots.test_faults import DeafTransport
-from tests.support.orchestrator import Orchestrator, PatientTransport, SettableClock, new_user
+from tests.support.orchestrator import FickleTransport, Orchestrator, PatientTransport, SettableClock, new_user
 
 LIMITS = "/v2/concurrency_limits/filter"
 SET_STATE = "/set_state"
@@ -40,22 +44,23 @@ class InterruptedTransport(httpx.AsyncBaseTransport):
     path: str
     happens: Callable[[], Awaitable[None]] | None
     after: bool = False
-
-    def __post_init__(self) -> None:
-        self._server = PatientTransport()
+    server: httpx.AsyncBaseTransport = field(default_factory=PatientTransport)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         happens = self.happens if request.url.path.endswith(self.path) else None
         if happens is None:
-            return await self._server.handle_async_request(request)
+            return await self.server.handle_async_request(request)
         self.happens = None
         if not self.after:
             await happens()
-            return await self._server.handle_async_request(request)
-        response = await self._server.handle_async_request(request)
+            return await self.server.handle_async_request(request)
+        response = await self.server.handle_async_request(request)
         await response.aread()
         await happens()
         return response
+
+    async def aclose(self) -> None:
+        await self.server.aclose()
 
 
 class KeeperOver(Protocol):
@@ -113,6 +118,23 @@ async def test_a_redis_that_forgot_every_beat_is_no_reason_to_end_a_run_that_liv
     clock.advance(61)
     await keeper.sweep()
     assert await orchestrator.state_of(run) == "Crashed"
+
+
+async def test_after_an_outage_no_job_is_let_in_until_lost_slots_are_taken_again(
+    keeper_over: KeeperOver, start: StartRun, orchestrator: Orchestrator, slots: SlotSettings, redis: Redis
+) -> None:
+    run = await start(new_user())
+    await redis.delete(names.KEEPER_FRESH_KEY)
+    await orchestrator.prefect.leases.release(run.lease_id)
+    gate, seen = Gate(redis, seconds=slots.gate), []
+
+    async def somebody_asks() -> None:
+        seen.append(await gate.is_open())
+
+    async with keeper_over(InterruptedTransport("/increment-with-lease", somebody_asks)) as keeper:
+        assert (await keeper.sweep()).reclaimed == 1
+    assert seen == [False]
+    assert await gate.is_open()
 
 
 async def test_a_slot_taken_again_without_a_reply_is_not_sold_before_its_lease_is_over(
@@ -236,3 +258,34 @@ async def test_the_job_of_a_newer_version_keeps_its_slot(
     assert await orchestrator.active_slots(user_id) == 1
     with pytest.raises(SlotsFull):
         await admission.admit(user_id, Tier.STANDARD)
+
+
+async def test_a_claim_without_a_reply_stands_beside_a_later_one(
+    orchestrator: Orchestrator, start: StartRun, redis: Redis, clock: SettableClock
+) -> None:
+    run = await start(new_user(), Tier.PREMIUM)
+    claims = Claims(redis, clock=clock)
+    async with httpx.AsyncClient(base_url=orchestrator.http.base_url, transport=DeafTransport(), timeout=30) as deaf:
+        http = PrefectHttp(idle=orchestrator.http, fresh=deaf, one_writer=True)
+        with pytest.raises(OutcomeUnknown):
+            await Claimant(claims, PrefectApi(http).leases).claim_again(run.limit, size=3, seconds=180)
+    grant = await Claimant(claims, orchestrator.prefect.leases).claim_again(run.limit, size=3, seconds=180)
+    standing = await claims.standing(run.limit)
+    assert str(grant.lease.id) in standing
+    assert len(standing - {str(run.lease_id)}) == 2
+
+
+async def test_a_lease_that_is_gone_is_settled_though_prefect_goes_away_too(
+    orchestrator: Orchestrator, start: StartRun, redis: Redis, clock: SettableClock
+) -> None:
+    run = await start(new_user())
+    await orchestrator.prefect.leases.release(run.lease_id)
+    server = FickleTransport()
+
+    async def prefect_goes_away() -> None:
+        server.away = True
+
+    transport = InterruptedTransport("/renew", prefect_goes_away, after=True, server=server)
+    async with httpx.AsyncClient(base_url=orchestrator.http.base_url, transport=transport, timeout=30) as http:
+        leases = PrefectApi(PrefectHttp(idle=http, fresh=http, one_writer=True)).leases
+        assert await Releaser(redis, leases, Claims(redis, clock=clock)).release(Lease(run.lease_id, run.limit))

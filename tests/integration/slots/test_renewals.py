@@ -7,6 +7,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from tabario import names
@@ -59,7 +60,7 @@ async def test_leases_that_were_new_together_are_renewed_in_turns(
     prefect: PrefectApi, start: StartRun, clock: SettableClock, prefects_own: Redis
 ) -> None:
     runs = [await start(new_user()) for _ in range(6)]
-    renewals = Renewals(prefect.leases, SlotSettings(sweep=THIRD / 3), clock=clock)
+    renewals = Renewals(prefect.leases, SlotSettings(), clock=clock)
     assert (await renewals.renew(runs)).count == 6
     together = [await end_of(prefects_own, run) for run in runs]
     for _ in range(3):
@@ -111,9 +112,27 @@ async def test_after_a_failed_pass_every_lease_is_renewed(
     assert await end_of(prefects_own, run) > renewed
 
 
-@pytest.mark.parametrize(("run_lease", "gate", "pause"), [(180, 45, 60), (60, 45, 7.5), (60, 90, 0)])
+@pytest.mark.parametrize(("run_lease", "gate", "pause"), [(180, 45, 60), (60, 45, 7.5), (100, 59, 20.5)])
 async def test_no_lease_can_end_while_the_gate_stays_open(
     prefect: PrefectApi, clock: SettableClock, run_lease: int, gate: float, pause: float
 ) -> None:
     renewals = Renewals(prefect.leases, SlotSettings(run_lease=run_lease, gate=gate), clock=clock)
-    assert max(0, renewals.pause.total_seconds()) == pause
+    assert renewals.pause.total_seconds() == pause
+
+
+@pytest.mark.parametrize("seconds", [-300, 300])
+async def test_a_clock_that_was_set_makes_every_lease_doubtful(
+    prefect: PrefectApi, start: StartRun, clock: SettableClock, seconds: float
+) -> None:
+    runs = [await start(new_user()) for _ in range(2)]
+    renewals = Renewals(prefect.leases, SlotSettings(), clock=clock)
+    await renewals.renew(runs)
+    clock.advance(seconds)
+    assert (await renewals.renew(runs)).count == 2
+    assert (await renewals.renew(runs)).count == 0
+
+
+def test_a_gate_that_might_be_open_when_a_lease_is_over_is_refused() -> None:
+    for lease in ("claim_lease", "run_lease"):
+        with pytest.raises(ValidationError, match=f"less than TABARIO_SLOTS_{lease.upper()}"):
+            SlotSettings.model_validate({"claim_lease": 200, "run_lease": 200, "gate": 100, lease: 100})
