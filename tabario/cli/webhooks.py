@@ -107,6 +107,7 @@ def _summary(message: Message) -> dict[str, object]:
 
 def _table(messages: Sequence[Message]) -> Table:
     table = Table("id", "event", "run", "since", "delivery", "attempts", "last", box=None, pad_edge=False)
+    table.columns[0].no_wrap, table.columns[0].min_width = True, max((len(one.id) for one in messages), default=0)
     for message in messages:
         summary = _summary(message)
         table.add_row(

@@ -63,7 +63,7 @@ def write(results: dict[str, Figures], path: Path) -> None:
 
 
 def main() -> None:
-    """Exit code 2 when there is no such benchmark."""
+    """Exit code 1 when there is no such benchmark."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--only", default="", help="the name of one benchmark")
     only = parser.parse_args().only

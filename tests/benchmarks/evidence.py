@@ -32,16 +32,18 @@ BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
 
 INTRODUCTION: Final = """# Evidence
 
-Made by `make evidence` from what `make bench`, `make chaos` and `make soak` wrote. Each number is the median of its
-rounds, in which ours, the baseline and the limit took turns; the spread is (largest - smallest) / median of the ratios.
+Made by `make evidence` from what `make bench`, `make chaos` and `make soak` wrote, each when it was last run. Each
+number is the median of its rounds, in which ours, the baseline and the limit took turns, or side by side where ComfyUI
+paints; the spread is (largest - smallest) / median of the ratios, and says nothing where there is one round.
 The machine had {cores} cores, on some days 1.7 times as slow as on others: compare ratios, not seconds of two lines.
 `make bench ONLY=name` repeats one line.
 """
 CHAOS: Final = """
 ## Faults
 
-`make chaos` broke a running stack {faults} times while users went on submitting: {submissions} submissions, {accepted}
-accepted, {refused} refused. Seen in Prefect's own database and ComfyUI's own log, never in ours: {oversold} slots
+`make chaos SECONDS=3600` broke a running stack {faults} times while users went on submitting: {submissions}
+submissions, {accepted} accepted, {refused} refused for want of a slot; the others met a fault, see
+[the hour](chaos-hour.md). Seen in Prefect's own database and ComfyUI's own log, never in ours: {oversold} slots
 oversold, {leaked} leaked, {images_paid_twice} pictures paid twice, {jobs_lost} jobs lost, {metric_errors} counters off.
 Faults met each other, so a time to heal includes the waiting for those that struck meanwhile.
 
@@ -51,9 +53,9 @@ Faults met each other, so a time to heal includes the waiting for those that str
 SOAK: Final = """
 ## Load
 
-`make soak`: {users} users of both tiers submitted to two front doors for {seconds:.0f} s, before {workers} workers and
-a stand-in that paints at once, all on the same {cores} cores, of which {machine_busy:.0%} were busy. Submissions
-{submissions} = accepted {accepted} + refused {refused} + unanswered {unanswered}. Accepted {accepted} = completed
+`make soak SECONDS={seconds:.0f}`: {users} users of both tiers, at most 8 of them at a time, submitted to a front door,
+and to a second one when that refused the connection, before {workers} workers and a stand-in that paints at once,
+all on the same {cores} cores, of which {machine_busy:.0%} were busy. Submissions {submissions} = accepted {accepted} + refused {refused} + unanswered {unanswered}. Accepted {accepted} = completed
 {completed} + running {running} + waiting {waiting}; {other_ends} ended otherwise, {missing} are missing, {oversold}
 users ran more than their tier allows. Answers to a start, of which callers repeat the last: {starts}.
 {jobs_a_minute} films a minute; PostgreSQL had {database_connections} clients.
@@ -68,8 +70,8 @@ Prefect's database forgets a run 30 days after its end and an event after 7; its
 """
 STARTS: Final = ("202", "409 slots_full with Retry-After", "503 unavailable with Retry-After")
 COSTS: Final = """
-`make soak USERS=24`, in which as many jobs are soon accepted as completed: what is used each second while nobody asks
-for anything, and what each job of its second half added to that.
+`make soak USERS=24 SECONDS={seconds:.0f}`, with few jobs in the queue: what is used each second while nobody asks for
+anything, and what each completed job of its second half added to that.
 
 | what | idle, a second | a job |
 |---|---:|---:|
@@ -90,7 +92,7 @@ HIGHLIGHTS: Final[Mapping[str, str]] = {
     "image_loop_busy_1_job": "share of an image loop in which ComfyUI paints, over that of asking every 5 s",
     "merge_vs_encoder": "CPU of the merge over the bare encoder's",
     "merge_vs_peer": "how much faster than MoviePy clips and a second encode, in CPU",
-    "submit_vs_prefect": "time of a submission over the two bare calls to Prefect",
+    "submit_vs_prefect": "time of a submission over the three bare calls to Prefect",
     "first_task_vs_stock": "time to the first task over a stock worker's",
     "exporter_poll_calls": "calls of a poll with 20,000 runs over reading them all",
 }
@@ -150,7 +152,7 @@ def _soak(soak: Mapping[str, Any], cores: int) -> Iterable[str]:
 
 
 def _costs(soak: Mapping[str, Any]) -> Iterable[str]:
-    yield COSTS
+    yield COSTS.format(**soak)
     idle = soak["idle"]
     yield from _lines(f"| {what} | {idle[what]:.3g} | {_number(cost)} |" for what, cost in soak["costs"].items())
 

@@ -118,7 +118,8 @@ async def exporter_poll_growth(console: Console) -> Figures:
 async def exporter_scrape_growth(console: Console) -> Figures:
     """Milliseconds of a scrape of an exporter at 20,000 finished runs and 2,000 users, over those at 100 runs.
 
-    The baseline is an exporter that reads everything while it is scraped. A round takes the fastest of several scrapes.
+    The baseline is what a scrape would wait for if the exporter read everything then: one reading. A round takes the
+    fastest of several scrapes.
     """
     rounds = []
     with tempfile.TemporaryDirectory() as directory:

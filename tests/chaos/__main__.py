@@ -18,6 +18,7 @@ from tests.chaos.campaign import Campaign
 from tests.chaos.checker import Checker
 from tests.chaos.faults import FAULTS, SLOW
 from tests.chaos.report import Report, draw_up, settle
+from tests.support.arguments import positive
 
 
 async def run(directory: Path, console: Console, *, faults: Sequence[str], seconds: float, seed: int) -> Report:
@@ -36,7 +37,7 @@ async def run(directory: Path, console: Console, *, faults: Sequence[str], secon
 def main() -> None:
     """Exit code 1 when a promise was broken, or a fault was not made or did not heal."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=90, help="how long faults are made, at least")
+    parser.add_argument("--seconds", type=positive, default=90, help="how long faults are made, at least")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="decides their order")
     parser.add_argument("--quick", action="store_true", help="only faults that heal within 20 s")
     parser.add_argument("--output", type=Path, default=Path("build/chaos.json"), help="where the figures go")

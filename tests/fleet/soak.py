@@ -26,6 +26,7 @@ from tests.fleet.callers import Callers, calling, new_users
 from tests.fleet.costs import costs_of_a_job, rates, usage
 from tests.fleet.database import Database
 from tests.fleet.installation import doors_of, fleet
+from tests.support.arguments import at_least_one, positive
 from tests.support.composition import Composition
 from tests.support.issuer import issuer_running
 
@@ -226,9 +227,9 @@ def _p50_p99(times: Sequence[float]) -> list[float]:
 def main() -> None:
     """Exit code 1 when the jobs do not add up."""
     parser = argparse.ArgumentParser(prog="python -m tests.fleet.soak", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=120, help="how long users submit")
-    parser.add_argument("--users", type=int, default=USERS, help="with 24 as many jobs are soon accepted as completed")
-    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--seconds", type=positive, default=120, help="how long users submit")
+    parser.add_argument("--users", type=at_least_one, default=USERS, help="with 24 few jobs wait")
+    parser.add_argument("--workers", type=at_least_one, default=4)
     options = parser.parse_args()
     console = Console(highlight=False)
     found = asyncio.run(soak(options.seconds, options.users, options.workers, console))

@@ -17,16 +17,25 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from mutmut.stats import status_by_exit_code
 from rich.console import Console
 
+from tests.support.arguments import positive
 from tests.support.servers import PrefectServer, RedisServer, as_kept_servers, prefect_running, redis_running
 
 OUTPUT: Final = Path("build/mutants.json")
 RESULTS: Final = Path("mutants/tabario/slots")
 AT_ONCE: Final = 3
 """Mutants tried at once, each on servers of its own: their tests wait for Prefect more than for a core."""
-STATUS: Final = {0: "survived", 1: "killed", 3: "killed", 33: "untested", None: "not tried"}
-"""By mutmut's exit codes; every other one is that of a test that came to no end."""
+ENDS: Final = {
+    "survived": "survived",
+    "killed": "killed",
+    "timeout": "killed",
+    "segfault": "killed",
+    "no tests": "untested",
+    "suspicious": "unclear",
+}
+"""By mutmut's words; every other one is that of a mutant that was not tried to the end."""
 
 
 def mutate(seconds: float, chosen: list[str]) -> None:
@@ -55,7 +64,7 @@ def _servers(directory: Path, stack: ExitStack) -> tuple[RedisServer, PrefectSer
 def read(results: Path) -> dict[str, Any]:
     """How many mutants ended in which way, and by name those that no test noticed, each with an empty text."""
     status = {
-        mutant: STATUS.get(code, "killed")
+        mutant: ENDS.get(status_by_exit_code[code], "not tried")
         for meta in sorted(results.glob("*.meta"))
         for mutant, code in json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"].items()
     }
@@ -78,7 +87,7 @@ def _show(mutant: str) -> str:
 def main() -> None:
     """Writes build/mutants.json; shows each change that no test notices."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=8 * 3600, help="when to stop")
+    parser.add_argument("--seconds", type=positive, default=8 * 3600, help="when to stop")
     parser.add_argument("mutants", nargs="*", help="names of mutants, as patterns; all if none is given")
     options = parser.parse_args()
     mutate(options.seconds, options.mutants)
