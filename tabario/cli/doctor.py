@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tabario.cli.deployment import Outcome, deploy
 from tabario.cli.surroundings import adopt_running_stack
-from tabario.doctor.comfyui import check_comfyui
+from tabario.doctor.comfyui import check_comfyui, check_places
 from tabario.doctor.disk import check_disk, check_store
 from tabario.doctor.examination import examine
 from tabario.doctor.film import check_ffmpeg, check_fonts, check_voice
@@ -57,6 +57,7 @@ def checks(settings: Settings) -> Mapping[str, Check]:
         "deployment": partial(check_deployment, settings),
         "slot-limits": partial(check_slot_limits, settings.prefect, settings.slots),
         "comfyui": partial(check_comfyui, settings.comfyui),
+        "comfyui-places": partial(check_places, settings.comfyui, settings.redis),
         "voice": partial(check_voice, settings.voice, settings.media),
         "ffmpeg": partial(check_ffmpeg, settings.media),
         "fonts": check_fonts,

@@ -1,14 +1,22 @@
-"""Each ComfyUI server: whether it answers, and has the nodes and models of every style's workflow."""
+"""Each ComfyUI server: whether it answers, has the nodes and models of every style's workflow, and is in use."""
 
 from __future__ import annotations
 
+from typing import Final
+
+from redis.asyncio import Redis
+
+from tabario.clients.comfyui import server_name
 from tabario.clients.comfyui.client import ComfyUIClient
 from tabario.clients.comfyui.painting import Patience
-from tabario.doctor.findings import Finding, fail, ok
+from tabario.doctor.findings import Finding, fail, ok, warn
 from tabario.errors import RetryLater
-from tabario.settings import ComfyUISettings
+from tabario.places.board import Board
+from tabario.settings import ComfyUISettings, RedisSettings
 from tabario.styles import STYLES
 from tabario.styles.workflow import missing_parts
+
+REDIS_SECONDS: Final = 5.0
 
 
 async def check_comfyui(settings: ComfyUISettings) -> list[Finding]:
@@ -21,6 +29,22 @@ async def check_comfyui(settings: ComfyUISettings) -> list[Finding]:
         for number, address in enumerate(addresses, 1)
         for finding in await _check(address, f"-{number}", settings)
     ]
+
+
+async def check_places(settings: ComfyUISettings, redis_settings: RedisSettings) -> list[Finding]:
+    """Whether the servers take new pictures: one may be drained, or paused because it failed."""
+    async with Redis.from_url(
+        redis_settings.url.get_secret_value(), socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
+    ) as redis:
+        states = await Board(redis, places=settings.places).states([server_name(url) for url in settings.urls])
+    away = {name: "it is drained" if state.draining else "it failed" for name, state in states.items() if state.away}
+    if not away:
+        return [ok("comfyui-places", "Every server takes new pictures.")]
+    who = ", ".join(f"{name} ({why})" for name, why in away.items())
+    mend = "One that failed is tried again by itself; `tabario servers --refill HOST:PORT` ends a draining."
+    if len(away) == len(states):
+        return [fail("comfyui-places", f"No server takes new pictures, and every job waits: {who}.", mend)]
+    return [warn("comfyui-places", f"No new pictures for {who}.", mend)]
 
 
 async def _check(address: str, suffix: str, settings: ComfyUISettings) -> list[Finding]:

@@ -59,6 +59,11 @@ class ServerState:
     draining: bool
     closed: bool
 
+    @property
+    def away(self) -> bool:
+        """Whether it takes no new pictures."""
+        return self.draining or self.closed
+
 
 class Board:
     """One per process. Raises RedisError when Redis does not answer. `places` is how many each server has."""

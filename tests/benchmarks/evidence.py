@@ -54,8 +54,9 @@ SOAK: Final = """
 ## Load
 
 `make soak SECONDS={seconds:.0f}`: {users} users of both tiers, at most 8 of them at a time, submitted to a front door,
-and to a second one when that refused the connection, before {workers} workers and a stand-in that paints at once,
-all on the same {cores} cores, of which {machine_busy:.0%} were busy. Submissions {submissions} = accepted {accepted} + refused {refused} + unanswered {unanswered}. Accepted {accepted} = completed
+and to a second one when that refused the connection, before {workers} workers and a stand-in that paints at once, all
+on the same {cores} cores, of which {machine_busy:.0%} were busy. Submissions
+{submissions} = accepted {accepted} + refused {refused} + unanswered {unanswered}. Accepted {accepted} = completed
 {completed} + running {running} + waiting {waiting}; {other_ends} ended otherwise, {missing} are missing, {oversold}
 users ran more than their tier allows. Answers to a start, of which callers repeat the last: {starts}.
 {jobs_a_minute} films a minute; PostgreSQL had {database_connections} clients.

@@ -18,7 +18,7 @@ from tabario import names
 from tabario.cli.deployment import deploy
 from tabario.cli.doctor import check_deployment
 from tabario.doctor.clocks import judge_clock
-from tabario.doctor.comfyui import check_comfyui
+from tabario.doctor.comfyui import check_comfyui, check_places
 from tabario.doctor.disk import check_disk, check_store, judge_space
 from tabario.doctor.examination import examine
 from tabario.doctor.findings import Finding, Verdict, ok
@@ -27,6 +27,7 @@ from tabario.doctor.redis import check_redis
 from tabario.doctor.users import check_supabase, check_tokens
 from tabario.doctor.webhook import check_webhook
 from tabario.errors import ConfigurationError, RetryLater
+from tabario.places.board import Board
 from tabario.settings import (
     AuthSettings,
     ComfyUISettings,
@@ -234,6 +235,24 @@ async def test_each_of_several_comfyui_servers_is_looked_at(tmp_path: Path) -> N
         "comfyui-1": Verdict.OK,
         "comfyui-workflows-1": Verdict.OK,
         "comfyui-2": Verdict.FAIL,
+    }
+
+
+async def test_sabotage_servers_are_drained(redis_server: RedisServer, redis: Redis) -> None:
+    settings, address = (
+        ComfyUISettings(url="http://gpu-1:8188,http://gpu-2:8188"),
+        redis_settings(f"{redis_server.url[:-1]}5"),
+    )
+    assert verdicts(await check_places(settings, address)) == {"comfyui-places": Verdict.OK}
+    board = Board(redis, places=settings.places)
+    await board.drain("gpu-1:8188")
+    [one] = await check_places(settings, address)
+    assert (one.verdict, "gpu-1:8188" in one.message) == (Verdict.WARN, True)
+    await board.close("gpu-2:8188")
+    found = faults(await check_places(settings, address))
+    assert found == {
+        "comfyui-places": "No server takes new pictures, and every job waits: "
+        "gpu-1:8188 (it is drained), gpu-2:8188 (it failed)."
     }
 
 
