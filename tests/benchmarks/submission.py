@@ -30,8 +30,8 @@ async def submit_vs_prefect(console: Console) -> Figures:
     """Milliseconds from a request to its 202, over those of the three calls that Prefect itself needs.
 
     The baseline makes the user's limit, claims a slot and creates the run, without a check of anything, and asks again
-    when SQLite is locked. The limit is a request that does nothing. A round takes the median of each. No worker takes
-    the runs.
+    when SQLite is locked. The limit is a request that does nothing. They take turns, and a round is
+    the median of each. No worker takes the runs.
     """
     console.print(f"{ROUNDS} rounds of {SUBMISSIONS} submissions.")
     rounds = []
@@ -55,10 +55,9 @@ async def submit_vs_prefect(console: Console) -> Figures:
             async def nothing() -> None:
                 (await client.get(f"{door.url}/health")).raise_for_status()
 
-            for deed in (through_us, past_us, nothing):
-                await _milliseconds(deed)
+            await _take_turns(through_us, past_us, nothing)
             for _ in range(ROUNDS):
-                ours, theirs, floor = [await _milliseconds(deed) for deed in (through_us, past_us, nothing)]
+                ours, theirs, floor = await _take_turns(through_us, past_us, nothing)
                 rounds.append(Round(ours=ours, baseline=theirs, limit=floor, ratio=ours / theirs))
     return Figures.of(rounds, unit="ms")
 
@@ -88,14 +87,15 @@ async def _post(prefect: httpx.AsyncClient, path: str, body: dict[str, Any]) -> 
     (await prefect.post(path, json=body)).raise_for_status()
 
 
-async def _milliseconds(deed: Callable[[], Awaitable[None]]) -> float:
-    """The median, for one that found SQLite locked says nothing of the others."""
-    times = []
+async def _take_turns(*deeds: Callable[[], Awaitable[None]]) -> list[float]:
+    """The median milliseconds of each deed, for one that found SQLite locked says nothing of the others."""
+    times: list[list[float]] = [[] for _ in deeds]
     for _ in range(SUBMISSIONS):
-        began = time.perf_counter()
-        await deed()
-        times.append((time.perf_counter() - began) * 1000)
-    return median(times)
+        for deed, taken in zip(deeds, times, strict=True):
+            began = time.perf_counter()
+            await deed()
+            taken.append((time.perf_counter() - began) * 1000)
+    return [median(taken) for taken in times]
 
 
 BENCHMARKS: Final = {"submit_vs_prefect": submit_vs_prefect}
