@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from tabario.slots.renewals import Renewals
 from tests.integration.slots.conftest import StartRun, no_hints
 from tests.support.orchestrator import FickleTransport, Orchestrator, SettableClock, new_user
 from tests.support.servers import RedisServer
+from tests.unit.slots.conftest import StillClock
 
 THIRD = 60.0  # of a lease of 180 s
 
@@ -48,6 +50,7 @@ async def test_a_lease_is_renewed_when_it_is_new_and_then_after_a_third_of_its_t
     await keeper.sweep()
     renewed = await end_of(prefects_own, run)
     assert renewed > claimed + 60
+    assert renewed == pytest.approx(time.time() + 3 * THIRD, abs=THIRD / 2)
     clock.advance(THIRD / 2)
     await keeper.sweep()
     assert await end_of(prefects_own, run) == renewed
@@ -57,9 +60,9 @@ async def test_a_lease_is_renewed_when_it_is_new_and_then_after_a_third_of_its_t
 
 
 async def test_leases_that_were_new_together_are_renewed_in_turns(
-    prefect: PrefectApi, start: StartRun, clock: SettableClock, prefects_own: Redis
+    prefect: PrefectApi, start: StartRun, prefects_own: Redis
 ) -> None:
-    runs = [await start(new_user()) for _ in range(6)]
+    clock, runs = StillClock(), [await start(new_user()) for _ in range(6)]
     renewals = Renewals(prefect.leases, SlotSettings(), clock=clock)
     assert (await renewals.renew(runs)).count == 6
     together = [await end_of(prefects_own, run) for run in runs]
@@ -67,6 +70,28 @@ async def test_leases_that_were_new_together_are_renewed_in_turns(
         clock.advance(THIRD / 3)
         assert (await renewals.renew(runs)).count == 2
     assert all([await end_of(prefects_own, run) > end for run, end in zip(runs, together, strict=True)])
+
+
+async def test_a_lone_lease_is_due_after_the_pause_and_not_before(prefect: PrefectApi, start: StartRun) -> None:
+    clock, runs = StillClock(), [await start(new_user())]
+    renewals = Renewals(prefect.leases, SlotSettings(), clock=clock)
+    counts = []
+    for seconds in (0, 0, THIRD - 1, 1):
+        clock.advance(seconds)
+        counts.append((await renewals.renew(runs)).count)
+    assert counts == [1, 0, 0, 1]
+
+
+async def test_a_lost_lease_is_missed_by_every_pass_until_its_run_has_another(
+    prefect: PrefectApi, start: StartRun, prefects_own: Redis
+) -> None:
+    clock, runs = StillClock(), [await start(new_user()) for _ in range(6)]
+    renewals = Renewals(prefect.leases, SlotSettings(), clock=clock)
+    await renewals.renew(runs)
+    await forget(prefects_own, runs[0].lease_id)
+    clock.advance(THIRD / 3)
+    for _ in range(2):
+        assert (await renewals.renew(runs)).lost == [runs[0]]
 
 
 async def test_a_lease_that_was_lost_alone_is_missed_when_it_is_due(
@@ -77,7 +102,7 @@ async def test_a_lease_that_was_lost_alone_is_missed_when_it_is_due(
     await forget(prefects_own, run.lease_id)
     clock.advance(THIRD)
     report = await keeper.sweep()
-    assert (report.lost, report.reclaimed) == (1, 1)
+    assert (report.renewed, report.lost, report.reclaimed) == (0, 1, 1)
 
 
 @pytest.mark.parametrize("found", [None, "1700000000.5"])
