@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from redis.asyncio import Redis
-
 from tabario.clients.comfyui import server_name
 from tabario.clients.comfyui.client import ComfyUIClient
 from tabario.clients.comfyui.painting import Patience
 from tabario.doctor.findings import Finding, fail, ok, warn
+from tabario.doctor.redis import open_redis
 from tabario.errors import RetryLater
 from tabario.places.board import Board
 from tabario.settings import ComfyUISettings, RedisSettings
 from tabario.styles import STYLES
 from tabario.styles.workflow import missing_parts
-
-REDIS_SECONDS: Final = 5.0
 
 
 async def check_comfyui(settings: ComfyUISettings) -> list[Finding]:
@@ -33,9 +28,7 @@ async def check_comfyui(settings: ComfyUISettings) -> list[Finding]:
 
 async def check_places(settings: ComfyUISettings, redis_settings: RedisSettings) -> list[Finding]:
     """Whether the servers take new pictures: one may be drained, or paused because it failed."""
-    async with Redis.from_url(
-        redis_settings.url.get_secret_value(), socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
-    ) as redis:
+    async with open_redis(redis_settings.url.get_secret_value()) as redis:
         states = await Board(redis, places=settings.places).states([server_name(url) for url in settings.urls])
     away = {name: "it is drained" if state.draining else "it failed" for name, state in states.items() if state.away}
     if not away:

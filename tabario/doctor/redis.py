@@ -25,7 +25,7 @@ async def check_redis(settings: RedisSettings) -> list[Finding]:
     """Reachability, password, persistence, eviction, clock and the keeper's sign of life."""
     url = settings.url.get_secret_value()
     try:
-        async with _client(url) as redis:
+        async with open_redis(url) as redis:
             info: Mapping[str, Any] = await redis.info()
             seconds, microseconds = await redis.time()
             skew = seconds + microseconds / 1e6 - time.time()
@@ -44,7 +44,8 @@ async def check_redis(settings: RedisSettings) -> list[Finding]:
     ]
 
 
-def _client(url: str) -> Redis:
+def open_redis(url: str) -> Redis:
+    """A client that gives up soon and does not try again."""
     return Redis.from_url(
         url,
         decode_responses=True,
@@ -65,7 +66,7 @@ async def _password(url: str) -> Finding:
     parts = urlsplit(url)
     anonymous = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     try:
-        async with _client(anonymous) as redis:
+        async with open_redis(anonymous) as redis:
             await redis.ping()
     except RedisError:
         return ok("redis-password", "Without the password Redis refuses to serve.")

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from tests.benchmarks.__main__ import OUTPUT, Benchmark, find_benchmarks
 from tests.fleet import scaling
+from tests.fleet.soak import CALLERS
 
 ROOT: Final = Path(__file__).parents[2]
 BUILD: Final = ROOT / OUTPUT.parent
@@ -41,8 +42,8 @@ The machine had {cores} cores, on some days 1.7 times as slow as on others: comp
 CHAOS: Final = """
 ## Faults
 
-`make chaos SECONDS=3600` broke a running stack {faults} times while users went on submitting: {submissions}
-submissions, {accepted} accepted, {refused} refused for want of a slot; the others met a fault, see
+`make chaos SECONDS={seconds:.0f}` broke a running stack {faults} times while users went on submitting: {submissions}
+submissions, {accepted} accepted, {refused} refused for want of a slot; the others met a fault, as in
 [the hour](chaos-hour.md). Seen in Prefect's own database and ComfyUI's own log, never in ours: {oversold} slots
 oversold, {leaked} leaked, {images_paid_twice} pictures paid twice, {jobs_lost} jobs lost, {metric_errors} counters off.
 Faults met each other, so a time to heal includes the waiting for those that struck meanwhile.
@@ -53,8 +54,8 @@ Faults met each other, so a time to heal includes the waiting for those that str
 SOAK: Final = """
 ## Load
 
-`make soak SECONDS={seconds:.0f}`: {users} users of both tiers, at most 8 of them at a time, submitted to a front door,
-and to a second one when that refused the connection, before {workers} workers and a stand-in that paints at once, all
+`make soak SECONDS={seconds:.0f}`: {users} users of both tiers, at most {callers} of them at a time, submitted to a front
+door, and to a second one when that refused the connection, before {workers} workers and a stand-in that paints at once, all
 on the same {cores} cores, of which {machine_busy:.0%} were busy. Submissions
 {submissions} = accepted {accepted} + refused {refused} + unanswered {unanswered}. Accepted {accepted} = completed
 {completed} + running {running} + waiting {waiting}; {other_ends} ended otherwise, {missing} are missing, {oversold}
@@ -143,7 +144,7 @@ def _unnoticed(mutants: Mapping[str, str]) -> Iterable[str]:
 def _soak(soak: Mapping[str, Any], cores: int) -> Iterable[str]:
     answers = soak["answers"]
     starts = ", ".join(f"{answers.get(f'start {answer}', 0)} x {answer.split()[0]}" for answer in STARTS)
-    yield SOAK.format(**soak, cores=cores, starts=starts)
+    yield SOAK.format(**soak, callers=CALLERS, cores=cores, starts=starts)
     rows = {f"answer to {route}": times for route, times in soak["latency"].items()}
     rows |= {f"wait in the queue {queue}": times for queue, times in soak["queue_wait"].items()}
     yield from _lines(f"| {what} | {_number(p50)} s | {_number(p99)} s |" for what, (p50, p99) in rows.items())

@@ -31,7 +31,7 @@ async def run(directory: Path, console: Console, *, faults: Sequence[str], secon
         with checker.looking():
             await campaign.run()
             await settle(arena)
-        return await draw_up(arena, checker, campaign.records, console)
+        return await draw_up(arena, checker, campaign.records, console, seconds=seconds)
 
 
 def main() -> None:

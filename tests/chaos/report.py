@@ -26,8 +26,9 @@ COUNT_SECONDS: Final = 40.0
 
 @dataclass(frozen=True)
 class Report:
-    """The figures of a campaign; all of `VIOLATIONS` must be 0."""
+    """The figures of a campaign that made faults for `seconds`; all of `VIOLATIONS` must be 0."""
 
+    seconds: float
     submissions: int
     accepted: int
     refused: int
@@ -82,7 +83,9 @@ async def settle(arena: Arena) -> None:
         await asyncio.sleep(0.5)
 
 
-async def draw_up(arena: Arena, checker: Checker, faults: Mapping[str, FaultRecord], console: Console) -> Report:
+async def draw_up(
+    arena: Arena, checker: Checker, faults: Mapping[str, FaultRecord], console: Console, *, seconds: float
+) -> Report:
     """The report, once everything is quiet."""
     runs = arena.witness.runs()
     errors = await _count_errors(arena)
@@ -92,6 +95,7 @@ async def draw_up(arena: Arena, checker: Checker, faults: Mapping[str, FaultReco
     if errors:
         console.print(f"counters off by: {errors}")
     return Report(
+        seconds=seconds,
         submissions=arena.ledger.submissions,
         accepted=len(arena.ledger.accepted),
         refused=arena.ledger.refused,

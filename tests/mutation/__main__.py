@@ -39,7 +39,7 @@ ENDS: Final = {
 
 
 def mutate(seconds: float, chosen: list[str]) -> None:
-    """Tries mutants one after another, the quickest first, until all are done or so many seconds are over."""
+    """Tries mutants, `AT_ONCE` at a time and the quickest first, until all are done or so many seconds are over."""
     with ExitStack() as stack:
         root = Path(stack.enter_context(TemporaryDirectory()))
         pairs = [_servers(root / str(number), stack) for number in range(AT_ONCE)]

@@ -35,6 +35,19 @@ class SettableClock:
         self._offset = timedelta()
 
 
+class StillClock:
+    """Noon, until it is moved on."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
 def new_user() -> str:
     return str(uuid4())
 

@@ -26,6 +26,7 @@ async def boiling(_: Console) -> Figures:
 
 
 CHAOS = {
+    "seconds": 90.0,
     "submissions": 9,
     "accepted": 4,
     "refused": 5,
@@ -44,6 +45,7 @@ async def test_page_holds_every_figure_and_how_it_is_meant() -> None:
     )
     assert "| `boiling` | 63 | 115 | - | s | 0.55 | 18% | 2 |" in page
     assert "- `boiling`: Seconds until the kettle boils, over those of a pan." in page
+    assert "`make chaos SECONDS=90` broke a running stack 3 times" in page
     assert "1 leaked" in page
     assert "| redis killed | 3 | 6.9 s |" in page
 

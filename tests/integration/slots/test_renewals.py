@@ -18,9 +18,8 @@ from tabario.settings import SlotSettings
 from tabario.slots.keeper import Keeper
 from tabario.slots.renewals import Renewals
 from tests.integration.slots.conftest import StartRun, no_hints
-from tests.support.orchestrator import FickleTransport, Orchestrator, SettableClock, new_user
+from tests.support.orchestrator import FickleTransport, Orchestrator, SettableClock, StillClock, new_user
 from tests.support.servers import RedisServer
-from tests.unit.slots.conftest import StillClock
 
 THIRD = 60.0  # of a lease of 180 s
 

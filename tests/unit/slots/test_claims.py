@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from tabario import names
 from tabario.slots.claims import KEY_SECONDS, MENDING_SECONDS, REAPER_SECONDS, Claims
-from tests.unit.slots.conftest import StillClock
+from tests.support.orchestrator import StillClock
 
 A, B = "slots:a", "slots:b"
 

@@ -11,9 +11,8 @@ from tabario import names
 from tabario.clients.prefect import Run, RunState
 from tabario.settings import SlotSettings
 from tabario.slots.liveness import Liveness
-from tests.support.orchestrator import make_job, new_user
+from tests.support.orchestrator import StillClock, make_job, new_user
 from tests.support.runs import new_run
-from tests.unit.slots.conftest import StillClock
 
 INSTANT = 0.001
 SILENT, NOT_STARTED = "Its process gave no sign of life.", "Its process did not start in time."
