@@ -54,9 +54,9 @@ Faults met each other, so a time to heal includes the waiting for those that str
 SOAK: Final = """
 ## Load
 
-`make soak SECONDS={seconds:.0f}`: {users} users of both tiers, at most {callers} of them at a time, submitted to a front
-door, and to a second one when that refused the connection, before {workers} workers and a stand-in that paints at once, all
-on the same {cores} cores, of which {machine_busy:.0%} were busy. Submissions
+`make soak SECONDS={seconds:.0f}`: {users} users of both tiers, at most {callers} of them at a time, submitted to a
+front door, and to a second one when that refused the connection, before {workers} workers and a stand-in that paints
+at once, all on the same {cores} cores, of which {machine_busy:.0%} were busy. Submissions
 {submissions} = accepted {accepted} + refused {refused} + unanswered {unanswered}. Accepted {accepted} = completed
 {completed} + running {running} + waiting {waiting}; {other_ends} ended otherwise, {missing} are missing, {oversold}
 users ran more than their tier allows. Answers to a start, of which callers repeat the last: {starts}.
