@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import SecretStr
 
-import flows
+import flows.engine
 from tabario.settings import Settings, WorkPoolSettings, WorkPoolType
 from tabario.settings_source import variable_name
 
@@ -54,14 +54,13 @@ def base_job_template(kind: WorkPoolType) -> dict[str, Any]:
 def job_variables(settings: Settings) -> dict[str, Any]:
     """The job variables of every deployment.
 
-    An explicit command skips a supervising process of Prefect's, and with it a second import of Prefect.
+    An explicit command skips a supervising process of Prefect's, and with it a second import of Prefect; ours skips the
+    first one too.
     """
     if settings.work_pool.type is WorkPoolType.DOCKER:
         return _in_container(settings.work_pool, container_environment(settings))
-    # `env -u` takes away the directory in which the front door's processes share metrics: a flow run is none of them.
-    engine = [sys.executable, "-m", "prefect.engine"]
     return {
-        "command": shlex.join(["env", "-u", "PROMETHEUS_MULTIPROC_DIR", *engine]),
+        "command": shlex.join([sys.executable, "-m", flows.engine.__name__]),
         "working_dir": str(Path(flows.__path__[0]).resolve().parent),
     }
 

@@ -7,19 +7,19 @@ carry its mark, orphans included.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import psutil
 
+from tabario.parent import end_with_parent
 from tabario.settings_source import inherited_environment
 
 MARK: Final = "TABARIO_STACK"
-_PR_SET_PDEATHSIG: Final = 1
 
 
 def child_environment(mark: str, extra: Mapping[str, str]) -> dict[str, str]:
@@ -40,7 +40,7 @@ async def spawn(
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            preexec_fn=partial(end_with_parent, signal.SIGTERM) if sys.platform == "linux" else None,
         )
 
 
@@ -97,8 +97,3 @@ def _marked(mark: str) -> list[psutil.Process]:
         except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
     return found
-
-
-def _end_with_parent() -> None:
-    """Runs in the child between fork and exec: the kernel ends it when the supervisor dies, however it dies."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -24,6 +24,7 @@ from tabario.embedded.state import StackDirectory
 from tabario.tiers import Tier
 from tabario.tokens.development import mint_development_token
 from tests.benchmarks.figures import Figures, Round
+from tests.support.engine import forks, started
 from tests.support.jobs import new_job
 from tests.support.orchestrator import new_user, prefect_client
 from tests.support.servers import running
@@ -38,6 +39,7 @@ PATIENCE_SECONDS: Final = 180.0
 SAMPLE_SECONDS: Final = 0.1
 STOCK_POOL: Final = "stock"
 ROOT: Final = Path(__file__).parents[2]
+PROCESSES_A_RUN: Final = 2  # what the worker started, and its fork
 OVER: Final = {"completed", "failed", "crashed", "cancelled"}
 
 
@@ -196,13 +198,13 @@ def peak_memory(stack: StackUnderTest, run: str) -> Iterator[list[float]]:
     peak, ended = [0.0], threading.Event()
 
     def sample() -> None:
-        flow: psutil.Process | None = None
+        first: list[psutil.Process] = []
         while not ended.wait(SAMPLE_SECONDS):
-            with suppress(psutil.Error, StopIteration):
-                flow = flow or next(
-                    one for one in stack.processes() if one.environ().get("PREFECT__FLOW_RUN_ID") == run
-                )
-                tree = [flow, *flow.children(recursive=True)]
+            with suppress(psutil.Error):
+                if len(first) < PROCESSES_A_RUN:
+                    every = stack.processes()
+                    first = [*started(every, run), *forks(every, run)]
+                tree = [one for process in first for one in (process, *process.children(recursive=True))]
                 peak[0] = max(peak[0], sum(one.memory_full_info().uss for one in tree) / 2**20)
 
     sampler = threading.Thread(target=sample)

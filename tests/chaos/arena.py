@@ -24,18 +24,19 @@ from tabario.tiers import Tier
 from tests.chaos.proxy import LOOPBACK, Proxy, Trap
 from tests.chaos.users import ANSWER_SECONDS, Ledger, User
 from tests.chaos.witness import ENDED, Sighting, Witness
+from tests.support.engine import FORK_SERVER, command_of, forks, started, variable_of
 from tests.support.servers import free_port
 
 IMAGE_SECONDS: Final = 0.5
 LOOK_SECONDS: Final = 0.05
 MOMENT_SECONDS: Final = 120.0
 
-ENGINE: Final = "prefect.engine"
 SERVICES: Final[dict[str, tuple[str, ...]]] = {
     "front door": ("-m", "api"),
     "worker": ("prefect", "worker", "start"),
     "prefect": ("tabario.embedded.prefect_server", "server", "start"),
     "redis": ("redis-server",),
+    "fork server": (FORK_SERVER,),
 }
 
 
@@ -69,19 +70,17 @@ class Arena:
             return process
 
     def flow_process(self, flow_run_id: str) -> psutil.Process | None:
-        """The process that makes a job."""
-        for process in self._processes():
-            if ENGINE in _command(process) and _variable(process, "PREFECT__FLOW_RUN_ID") == flow_run_id:
-                return process
-        return None
+        """The process that makes a job, or that from which it is just being forked."""
+        processes = list(self._processes())
+        return next(iter([*forks(processes, flow_run_id), *started(processes, flow_run_id)]), None)
 
     def _find(self, service: str) -> psutil.Process | None:
         words = " ".join(SERVICES[service])
-        return next((process for process in self._processes() if words in _command(process)), None)
+        return next((process for process in self._processes() if words in command_of(process)), None)
 
     def _processes(self) -> Iterator[psutil.Process]:
         """Every live process of the stack; one that is just dying has no environment any more."""
-        return (process for process in psutil.process_iter() if _variable(process, MARK) == self.mark)
+        return (process for process in psutil.process_iter() if variable_of(process, MARK) == self.mark)
 
     @asynccontextmanager
     async def frozen(self, service: str) -> AsyncIterator[None]:
@@ -97,7 +96,7 @@ class Arena:
     async def kill(self, service: str) -> None:
         """Kills a service, but no flow that it has begun, and returns when it is dead."""
         process = await self.process(service)
-        family = [process, *(child for child in process.children() if ENGINE not in _command(child))]
+        family = [process, *(child for child in process.children() if not _makes_films(child))]
         for one in family:
             one.kill()
         while any(_is_alive(one) for one in family):  # noqa: ASYNC110 - psutil's wait would take our child's exit code
@@ -167,18 +166,8 @@ def _is_alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-def _command(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
-
-
-def _variable(process: psutil.Process, name: str) -> str | None:
-    try:
-        return process.environ().get(name)
-    except psutil.Error:
-        return None
+def _makes_films(process: psutil.Process) -> bool:
+    return bool(forks([process])) or variable_of(process, "PREFECT__FLOW_RUN_ID") is not None
 
 
 @asynccontextmanager

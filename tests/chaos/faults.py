@@ -99,6 +99,13 @@ async def worker_and_flow_killed(arena: Arena, chance: random.Random) -> Healed:
     return _runs_again(arena, user, run)
 
 
+async def fork_server_killed(arena: Arena, chance: random.Random) -> Healed:
+    """Every job of the worker dies with it, and goes on where it was."""
+    user, run = await _running(arena, chance)
+    await arena.kill("fork server")
+    return _runs_again(arena, user, run)
+
+
 async def stuck_pending(arena: Arena, chance: random.Random) -> Healed:
     """The worker took the run and died before the flow began."""
     user = _somebody(arena, chance)
@@ -174,6 +181,7 @@ FAULTS: Final[dict[str, Strike]] = {
         worker_and_flow_killed,
         lease_forgotten,
         flow_killed,
+        fork_server_killed,
         worker_killed,
         cancel_before_start,
         cancel_running,

@@ -8,7 +8,7 @@ import json
 import random
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import cycle
@@ -28,6 +28,7 @@ from tests.fleet.database import Database
 from tests.fleet.installation import doors_of, fleet
 from tests.support.arguments import at_least_one, positive
 from tests.support.composition import Composition
+from tests.support.engine import FORK_SERVER, command_of
 from tests.support.issuer import issuer_running
 
 BUILD: Final = Path("build")
@@ -138,7 +139,7 @@ async def soak(seconds: float, users: int, workers: int, console: Console) -> So
 async def _load(found: Soak, callers: Callers, composition: Composition, *, users: int) -> None:
     database, submissions = Database(composition), Submissions()
     callers.tiers = dict(zip(new_users(users), cycle(Tier), strict=False))
-    memory: dict[str, list[float]] = {one: [] for one in composition.processes if one not in STOOD_IN}
+    memory: dict[str, list[float]] = defaultdict(list)
     oversold: set[str] = set()
     before = await usage(composition, database)
     await asyncio.sleep(IDLE_SECONDS)
@@ -166,7 +167,7 @@ async def _load(found: Soak, callers: Callers, composition: Composition, *, user
     found.jobs_a_minute = round(60 * found.completed / found.seconds, 2)
     found.latency = {route: _p50_p99(times) for route, times in callers.seconds.items()}
     found.queue_wait = {queue: _p50_p99(times) for queue, times in (await database.waits()).items()}
-    found.memory = {service: fifths(sizes) for service, sizes in memory.items()}
+    found.memory = {service: fifths(sizes) for service, sizes in sorted(memory.items())}
 
 
 async def _call(callers: Callers, submissions: Submissions, until: float) -> None:
@@ -205,9 +206,12 @@ def _oversold(live: Mapping[str, int], tiers: Mapping[str, Tier]) -> set[str]:
 
 
 def _note_memory(composition: Composition, memory: Mapping[str, list[float]]) -> None:
-    for service, sizes in memory.items():
-        [first, *_] = composition.tree(service)
-        sizes.append(psutil.Process(first.pid).memory_info().rss / 2**20)
+    for service in composition.processes.keys() - STOOD_IN:
+        [first, *others] = composition.tree(service)
+        memory[service].append(first.memory_info().rss / 2**20)
+        for process in others:
+            if FORK_SERVER in command_of(process):
+                memory[f"{service}'s fork server"].append(process.memory_info().rss / 2**20)
 
 
 def fifths(sizes: Sequence[float]) -> list[float]:

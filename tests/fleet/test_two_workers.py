@@ -14,6 +14,7 @@ from tests.chaos.checker import paid_twice
 from tests.fleet.callers import Callers, new_users
 from tests.fleet.database import Database
 from tests.support.composition import Composition
+from tests.support.engine import forks
 from tests.support.waiting import eventually
 
 JOBS = 30
@@ -22,7 +23,7 @@ RUN = "lisbon"
 
 def flows(composition: Composition, worker: str) -> list[psutil.Process]:
     """The processes in which a worker's flows run."""
-    return [process for process in composition.tree(worker) if "prefect.engine" in " ".join(process.cmdline())]
+    return forks(composition.tree(worker))
 
 
 @pytest.mark.timeout(1500)

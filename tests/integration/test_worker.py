@@ -22,6 +22,7 @@ from tabario.jobs import Job
 from tabario.settings import ComfyUISettings, Settings
 from tabario.slots.resume import CRASH_SETTLES
 from tests.support.comfyui import ComfyUIServer, comfyui_running
+from tests.support.engine import forks
 from tests.support.jobs import new_job, settings_for
 from tests.support.orchestrator import end_all_runs, prefect_client
 from tests.support.servers import PrefectServer, RedisServer, running
@@ -132,6 +133,7 @@ async def test_cancelling_a_run_ends_its_process_and_its_pictures(settings: Sett
     run_id = await create_run(job)
     await await_painting(comfyui)
     process = process_of(await read_run(run_id))
+    [fork] = forks(psutil.process_iter(), str(run_id))
 
     async with get_client() as client:
         await client.set_flow_run_state(run_id, Cancelling())
@@ -139,6 +141,7 @@ async def test_cancelling_a_run_ends_its_process_and_its_pictures(settings: Sett
     cancelled = await await_state(run_id, StateType.CANCELLED, within=20)
     assert cancelled.name == names.workflow_id(job.user_id, job.run_id)
     process.wait(10)
+    assert not fork.is_running()
     assert await read_queue(comfyui) == {"queue_running": [], "queue_pending": []}
 
 
@@ -150,9 +153,9 @@ async def test_a_flow_run_keeps_out_of_the_metrics_of_other_processes(
     run_id = await create_run(new_job())
     await await_painting(comfyui)
 
-    environment = process_of(await read_run(run_id)).environ()
+    [fork] = forks(psutil.process_iter(), str(run_id))
 
-    assert "PROMETHEUS_MULTIPROC_DIR" not in environment
+    assert "PROMETHEUS_MULTIPROC_DIR" not in fork.environ()
     await await_state(run_id, StateType.COMPLETED, within=60)
 
 

@@ -23,6 +23,7 @@ from typing import Any, Final
 import psutil
 import yaml
 
+from tests.support.engine import variable_of
 from tests.support.postgresql import find_postgresql, unprivileged
 from tests.support.servers import running
 from tests.support.waiting import wait_until
@@ -32,6 +33,7 @@ COMPOSE_FILE: Final = ROOT / "docker-compose.yml"
 OURS: Final = "tabario-flows:"
 ELSEWHERE: Final = {"TABARIO_SCRAPE_CREDENTIALS": "prometheus"}  # variables that hold a path in another's container
 REPLACED: Final = {"command", "entrypoint"}  # lists that an overlay does not add to
+MARK: Final = "TESTED_SERVICE"  # in the environment of every process of a service
 _VARIABLE: Final = re.compile(r"\$\$|\$\{(\w+)(?:(:[-?])([^}]*))?\}")
 
 
@@ -177,7 +179,14 @@ class Composition:
         hosts = {name: self.address(value) for name, value in here.items() if value in self.services and "HOST" in name}
         here["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         memory = self.paths(service).get("/tmp", self.directory)  # noqa: S108 - the name in the container
-        return {**here, **hosts, "HOME": str(memory), "TMPDIR": str(memory), "PYTHONPATH": str(ROOT)}
+        return {
+            **here,
+            **hosts,
+            "HOME": str(memory),
+            "TMPDIR": str(memory),
+            "PYTHONPATH": str(ROOT),
+            MARK: f"{self.directory} {service}",
+        }
 
     def is_ours(self, service: str) -> bool:
         """Whether a service runs our own image."""
@@ -235,12 +244,13 @@ class Composition:
         self.processes[service].wait()
 
     def tree(self, service: str) -> list[psutil.Process]:
-        """The processes of a service, the first one first."""
-        try:
+        """The processes of a service, the first one first, also those whose parent is gone."""
+        mark = self.environment(service)[MARK]
+        marked = [process for process in psutil.process_iter() if variable_of(process, MARK) == mark]
+        with suppress(psutil.NoSuchProcess):
             first = psutil.Process(self.processes[service].pid)
-            return [first, *first.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+            return list(dict.fromkeys([first, *first.children(recursive=True), *marked]))
+        return marked
 
     def run(self, service: str, *command: str) -> str:
         """Runs a one-off service, or another command in its place, to its good end; returns what it printed."""

@@ -1,0 +1,216 @@
+"""The fork server of a worker: an interpreter that has imported what flow runs need, and forks for each of them.
+
+It has one thread, which is what makes forking safe, and refuses to serve when an import has started another.
+It is not `multiprocessing.forkserver`: there, forks end without the exit handlers that send Prefect's last logs.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from setproctitle import setproctitle
+
+from flows.engine.handshake import GO, MADE_WAY, MESSAGE_BYTES, PID, RUN_PREFIX, STATUS, STREAMS, encode, require_own
+from tabario.parent import end_with_parent
+
+PRELOADED: Final = (
+    "prefect.flow_engine",
+    "prefect._internal.metrics",
+    "prefect.task_engine",
+    "prefect.utilities.visualization",
+    "pydantic.v1",
+    "anyio._backends._asyncio",
+    "flows.images",
+    "flows.merge",
+    "flows.publish",
+    "flows.scenes",
+    "flows.studio",
+    "flows.tracking",
+    "flows.voiceover",
+)
+"""What `prefect.engine` and `flows.video` import. Not these two: the one is run, the other starts to send traces."""
+
+IDLE_SECONDS: Final = 3600.0  # without a run; bounds what stays behind should a worker's end go unnoticed
+REQUEST_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a client asks for: a flow run's own variables and its standard streams."""
+
+    fingerprint: str
+    variables: dict[str, str]
+    streams: list[int]
+
+    def become(self) -> None:
+        """Makes this process that of the run, until the run ends."""
+        for name in [name for name in os.environ if name.startswith(RUN_PREFIX)]:
+            del os.environ[name]
+        os.environ.update(self.variables)
+        for target, stream in zip(STREAMS, self.streams, strict=True):
+            os.dup2(stream, target)
+            os.close(stream)
+        setproctitle(f"prefect.engine {self.variables.get('PREFECT__FLOW_RUN_ID', '')}")
+        sys.argv = ["prefect.engine"]
+        sys.modules.pop("prefect.engine", None)  # a run as a script does not find it imported either
+        runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A fork as the server sees it. The client holds the other end of the connection for as long as it lives."""
+
+    pid: int
+    pidfd: int
+    client: socket.socket
+
+
+class ForkServer:
+    """Forks on request until the worker has ended, or a request wants other code, and no fork is left."""
+
+    def __init__(self, listener: socket.socket, worker: int, fingerprint: str) -> None:
+        """`worker` is a pidfd; `fingerprint` is that of the code and the environment which were imported here."""
+        self._listener = listener
+        self._worker = worker
+        self._fingerprint = fingerprint
+        self._pid = os.getpid()
+        self._forks: dict[int, Fork] = {}  # under both of a fork's descriptors
+        self._retired = False
+        self._poll = select.poll()
+        self._poll.register(listener, select.POLLIN)
+        self._poll.register(worker, select.POLLIN)
+
+    def serve(self) -> Run | None:
+        """Returns the run to become in each fork, and None in the server at its end."""
+        while self._forks or not self._retired:
+            ready = self._poll.poll(None if self._forks else IDLE_SECONDS * 1000)
+            if not ready:
+                return None
+            descriptor, _ = ready[0]  # one at a time: what is done about it may give the others' numbers to new ones
+            if fork := self._forks.get(descriptor):
+                self._settle(fork) if descriptor == fork.pidfd else self._kill(fork)
+            elif descriptor == self._worker:
+                self._retire()
+            elif run := self._accept():
+                return run
+        return None
+
+    def _accept(self) -> Run | None:
+        client, _ = self._listener.accept()
+        try:
+            client.settimeout(REQUEST_SECONDS)
+            require_own(client)
+            message, streams, _, _ = socket.recv_fds(client, MESSAGE_BYTES, len(STREAMS))
+            run = Run(**json.loads(message), streams=streams)
+        except (OSError, ValueError) as error:
+            sys.stderr.write(f"Fork server: a request came to nothing ({error}).\n")
+            client.close()
+            return None
+        try:
+            if run.fingerprint == self._fingerprint:
+                return self._fork(client, run)
+            self._retire()  # before the client hears of it, so that it finds the address free
+            _tell(client, MADE_WAY)
+            client.close()
+            return None
+        finally:
+            if os.getpid() == self._pid:
+                for stream in run.streams:
+                    os.close(stream)
+
+    def _fork(self, client: socket.socket, run: Run) -> Run | None:
+        pid = os.fork()
+        if not pid:
+            self._begin(client)
+            return run
+        fork = Fork(pid, os.pidfd_open(pid), client)
+        self._forks |= {fork.pidfd: fork, client.fileno(): fork}
+        self._poll.register(fork.pidfd, select.POLLIN)
+        self._poll.register(client, 0)  # of its end alone, which needs no asking
+        _tell(client, {PID: pid})
+        return None
+
+    def _begin(self, client: socket.socket) -> None:
+        """In the fork: dies with the server, holds nothing of it, and ends here unless the client lets it begin."""
+        end_with_parent(signal.SIGKILL)
+        self._listener.close()
+        os.close(self._worker)
+        for fork in set(self._forks.values()):
+            os.close(fork.pidfd)
+            fork.client.close()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        client.settimeout(None)
+        if os.getppid() != self._pid or client.recv(len(GO)) != GO:
+            sys.exit("Fork server: the run was not let begin.")
+        client.close()
+
+    def _settle(self, fork: Fork) -> None:
+        """The fork has ended: its client is told how."""
+        _, status = os.waitpid(fork.pid, 0)
+        self._forget_client(fork)
+        del self._forks[fork.pidfd]
+        self._poll.unregister(fork.pidfd)
+        os.close(fork.pidfd)
+        _tell(fork.client, {STATUS: status})
+        fork.client.close()
+
+    def _kill(self, fork: Fork) -> None:
+        """The client was killed, and whoever did that meant the run."""
+        self._forget_client(fork)
+        signal.pidfd_send_signal(fork.pidfd, signal.SIGKILL)
+
+    def _forget_client(self, fork: Fork) -> None:
+        if self._forks.pop(fork.client.fileno(), None):
+            self._poll.unregister(fork.client)
+
+    def _retire(self) -> None:
+        """Takes no more requests."""
+        if not self._retired:
+            self._retired = True
+            for descriptor in (self._listener.fileno(), self._worker):
+                self._poll.unregister(descriptor)
+            self._listener.close()
+
+
+def _tell(client: socket.socket, message: Mapping[str, object]) -> None:
+    try:
+        client.send(encode(message))
+    except OSError:  # it is gone; its connection says so as well
+        return
+
+
+def preload() -> None:
+    """Imports what runs need. Ends the process when an import has started a thread: a fork would lack it."""
+    for module in PRELOADED:
+        importlib.import_module(module)
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    if threads > 1:
+        sys.exit(f"Fork server: the imports started {threads - 1} threads, so that it would not be safe to fork.")
+    gc.collect()
+    gc.freeze()  # forks then share these pages for longer
+
+
+def main(listener: int, worker: int, fingerprint: str) -> None:
+    """Serves on a listening socket that was handed down, as long as the process of the pidfd `worker` lives."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ends with its worker, and not before the last run
+    os.environ["SPT_NOENV"] = "1"  # lets setproctitle keep to the command line
+    preload()
+    run = ForkServer(socket.socket(fileno=listener), worker, fingerprint).serve()
+    if run is not None:
+        run.become()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
