@@ -1,0 +1,208 @@
+"""A closer look at one limit: what it takes for wrong, and what happens beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import anyio
+import pytest
+from redis.asyncio import Redis
+
+from tabario import names
+from tabario.clients.prefect import PrefectApi
+from tabario.clients.prefect.leases import Limit
+from tabario.errors import RetryLater, SlotsFull
+from tabario.settings import SlotSettings
+from tabario.slots.admission import Admission
+from tabario.slots.audit import Audit, Mended
+from tabario.slots.claims import Claimant, Claims
+from tabario.slots.clock import utc_now
+from tabario.slots.leader import Leader
+from tabario.tiers import Tier
+from tests.integration.slots.conftest import StartRun
+from tests.support.orchestrator import Orchestrator, new_user
+from tests.support.servers import RedisServer
+
+NOTHING: frozenset[UUID] = frozenset()
+
+Act = Callable[[], Awaitable[object]]
+
+
+class ObservedClaims(Claims):
+    """Lets a test act at the moment at which a limit is closed."""
+
+    at_closing: Act | None = None
+
+    @asynccontextmanager
+    async def closed(self, limit: str) -> AsyncIterator[None]:
+        async with super().closed(limit):
+            if self.at_closing:
+                await self.at_closing()
+            yield
+
+
+@pytest.fixture
+def claims(redis: Redis) -> ObservedClaims:
+    return ObservedClaims(redis, clock=utc_now)
+
+
+@pytest.fixture
+async def audit(prefect: PrefectApi, redis: Redis, slots: SlotSettings, claims: ObservedClaims) -> Audit:
+    leader = Leader(redis)
+    assert await leader.hold()
+    claimant = Claimant(claims, prefect.leases)
+    return Audit(prefect, claims, claimant, leader, slots, bookkeeping=anyio.Lock(), clock=utc_now)
+
+
+@pytest.fixture
+def around_count(prefect: PrefectApi, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Acts right before or after the first time that a count is read."""
+
+    def arrange(*, before: Act | None = None, after: Act | None = None) -> None:
+        read, acts = prefect.leases.read, [(before, after)]
+
+        async def watched(name: str) -> Limit | None:
+            first, last = acts.pop() if acts else (None, None)
+            if first:
+                await first()
+            found = await read(name)
+            if last:
+                await last()
+            return found
+
+        monkeypatch.setattr(prefect.leases, "read", watched)
+
+    return arrange
+
+
+async def test_a_sound_limit_is_not_touched(
+    audit: Audit, start: StartRun, orchestrator: Orchestrator, claims: ObservedClaims
+) -> None:
+    run, closings = await start(new_user()), []
+
+    async def note() -> None:
+        closings.append(run.limit)
+
+    claims.at_closing = note
+    assert await audit.mend(run.limit, NOTHING) == Mended()
+    assert closings == []
+    assert await orchestrator.active_slots(run.job.user_id) == 1
+
+
+async def test_a_limit_that_does_not_exist_needs_no_repair(audit: Audit) -> None:
+    assert await audit.mend(names.slot_limit(new_user()), NOTHING) == Mended()
+
+
+async def test_a_limit_that_vanishes_before_its_repair_needs_none(
+    audit: Audit, start: StartRun, orchestrator: Orchestrator, claims: ObservedClaims
+) -> None:
+    run = await start(new_user())
+    await orchestrator.prefect.leases.raise_count(run.limit, 1)
+    await orchestrator.prefect.leases.resize(run.limit, 3)
+    await orchestrator.prefect.leases.raise_count(run.limit, 1)
+
+    async def remove() -> None:
+        (await orchestrator.http.delete(f"/v2/concurrency_limits/{run.limit}")).raise_for_status()
+
+    claims.at_closing = remove
+    assert await audit.mend(run.limit, NOTHING) == Mended()
+
+
+async def test_nobody_claims_a_slot_while_the_count_is_mended(
+    audit: Audit, start: StartRun, orchestrator: Orchestrator, claims: ObservedClaims, admission: Admission
+) -> None:
+    user = new_user()
+    run, refused = await start(user, Tier.PREMIUM), []
+
+    async def claim() -> None:
+        with pytest.raises(RetryLater) as refusal:
+            await admission.admit(user, Tier.PREMIUM)
+        refused.append(refusal)
+
+    await orchestrator.prefect.leases.lower_count(run.limit, 1)
+    claims.at_closing = claim
+    assert await audit.mend(run.limit, NOTHING) == Mended(counted=1)
+    assert refused
+    await admission.admit(user, Tier.PREMIUM)
+    assert await orchestrator.active_slots(user) == 2
+
+
+async def test_a_look_renews_the_leases_that_it_finds(
+    audit: Audit, start: StartRun, redis_server: RedisServer, slots: SlotSettings
+) -> None:
+    run = await start(new_user())
+    await audit.mend(run.limit, NOTHING)
+    async with Redis.from_url(redis_server.url) as prefects_own:
+        end = await prefects_own.zscore("prefect:concurrency:expirations", str(run.lease_id))
+    assert end == pytest.approx(time.time() + slots.run_lease, abs=slots.run_lease / 4)
+
+
+async def test_the_claim_of_a_lost_lease_explains_no_slot_any_more(
+    audit: Audit, start: StartRun, orchestrator: Orchestrator, redis_server: RedisServer, admission: Admission
+) -> None:
+    user = new_user()
+    run = await start(user)
+    async with Redis.from_url(redis_server.url) as prefects_own:
+        assert await prefects_own.delete(f"prefect:concurrency:lease:{run.lease_id}") == 1
+
+    assert await audit.mend(run.limit, NOTHING) == Mended(freed=1, reclaimed=1)
+    assert await orchestrator.active_slots(user) == 1
+    with pytest.raises(SlotsFull):
+        await admission.admit(user, Tier.STANDARD)
+
+
+async def test_a_slot_claimed_before_the_count_is_read_explains_it(
+    audit: Audit, start: StartRun, orchestrator: Orchestrator, admission: Admission, around_count: Callable[..., None]
+) -> None:
+    user = new_user()
+    run = await start(user, Tier.PREMIUM)
+
+    async def claim() -> None:
+        await admission.admit(user, Tier.PREMIUM)
+
+    around_count(before=claim)
+    assert await audit.mend(run.limit, NOTHING) == Mended()
+    assert await orchestrator.active_slots(user) == 2
+
+
+async def test_a_slot_given_back_after_the_count_was_read_explains_it(
+    audit: Audit, start: StartRun, orchestrator: Orchestrator, admission: Admission, around_count: Callable[..., None]
+) -> None:
+    user = new_user()
+    run = await start(user, Tier.PREMIUM)
+    lease = await admission.admit(user, Tier.PREMIUM)
+
+    async def give_back() -> None:
+        await admission.give_back(lease)
+
+    around_count(after=give_back)
+    assert await audit.mend(run.limit, NOTHING) == Mended()
+    assert await orchestrator.active_slots(user) == 1
+
+
+async def test_a_run_that_ended_while_it_was_looked_at_is_not_counted_again(
+    audit: Audit, start: StartRun, orchestrator: Orchestrator, around_count: Callable[..., None]
+) -> None:
+    user = new_user()
+    run = await start(user)
+
+    async def end() -> None:
+        await orchestrator.set_state(run, "COMPLETED")
+
+    await orchestrator.prefect.leases.lower_count(run.limit, 1)
+    around_count(after=end)
+    assert await audit.mend(run.limit, NOTHING) == Mended()
+    assert await orchestrator.active_slots(user) == 0
+
+
+async def test_a_run_that_nobody_counts_is_counted_again(
+    audit: Audit, start: StartRun, orchestrator: Orchestrator
+) -> None:
+    user = new_user()
+    run = await start(user)
+    await orchestrator.prefect.leases.lower_count(run.limit, 1)
+    assert await audit.mend(run.limit, NOTHING) == Mended(counted=1)
+    assert await orchestrator.active_slots(user) == 1
