@@ -90,7 +90,7 @@ async def test_a_slot_that_nobody_holds_is_freed(keeper: Keeper, start: StartRun
     user_id = new_user()
     await start(user_id, Tier.PREMIUM)
     await orchestrator.prefect.leases.raise_count(names.slot_limit(user_id), 2)
-    await keeper.sweep()
+    assert (await keeper.sweep()).freed == 2
     assert await orchestrator.active_slots(user_id) == 1
 
 
@@ -100,7 +100,7 @@ async def test_a_slot_that_was_freed_twice_is_counted_again(
     user_id = new_user()
     await start(user_id)
     await orchestrator.prefect.leases.lower_count(names.slot_limit(user_id), 1)
-    await keeper.sweep()
+    assert (await keeper.sweep()).counted == 1
     assert await orchestrator.active_slots(user_id) == 1
 
 
@@ -223,7 +223,7 @@ async def test_a_running_process_that_falls_silent_counts_as_crashed(
             await keeper.sweep()
     clock.advance(31)
     async with beating(redis, alive.flow_run_id):
-        await keeper.sweep()
+        assert (await keeper.sweep()).declared_dead == 1
     assert await orchestrator.state_of(silent) == "Crashed"
     assert await orchestrator.state_of(alive) == "Running"
 

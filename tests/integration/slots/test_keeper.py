@@ -14,6 +14,8 @@ from tabario.clients.prefect.events import watch_endings
 from tabario.errors import SlotsFull
 from tabario.settings import PrefectSettings, SlotSettings
 from tabario.slots.admission import Admission
+from tabario.slots.claims import Claims
+from tabario.slots.clock import utc_now
 from tabario.slots.gate import Gate
 from tabario.slots.keeper import Keeper, PassReport
 from tabario.slots.leader import NotLeading
@@ -127,6 +129,16 @@ async def test_foreign_runs_with_our_tags_do_not_break_a_pass(
     await orchestrator.set_state(run, "COMPLETED")
     await keeper.sweep()
     assert await orchestrator.active_slots(user_id) == 0
+
+
+async def test_a_claim_is_struck_off_when_its_run_is_seen(
+    keeper: Keeper, start: StartRun, admission: Admission, redis: Redis
+) -> None:
+    claims, run = Claims(redis, clock=utc_now), await start(new_user())
+    other = await admission.admit(new_user(), Tier.STANDARD)
+    assert await claims.all_standing() == {run.limit: {str(run.lease_id)}, other.limit: {str(other.id)}}
+    await keeper.sweep()
+    assert await claims.all_standing() == {other.limit: {str(other.id)}}
 
 
 async def test_a_pass_opens_the_gate(keeper: Keeper, redis: Redis, slots: SlotSettings) -> None:
