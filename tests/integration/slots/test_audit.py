@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from uuid import UUID
 
 import anyio
@@ -59,18 +60,18 @@ async def audit(prefect: PrefectApi, redis: Redis, slots: SlotSettings, claims: 
 
 @pytest.fixture
 def around_count(prefect: PrefectApi, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Acts right before or after the first time that a count is read."""
+    """Acts right before or after a count is read: the first time, or in a repair the second."""
 
-    def arrange(*, before: Act | None = None, after: Act | None = None) -> None:
-        read, acts = prefect.leases.read, [(before, after)]
+    def arrange(time: int = 1, *, before: Act | None = None, after: Act | None = None) -> None:
+        read, times = prefect.leases.read, count(1)
 
         async def watched(name: str) -> Limit | None:
-            first, last = acts.pop() if acts else (None, None)
-            if first:
-                await first()
+            is_due = next(times) == time
+            if before and is_due:
+                await before()
             found = await read(name)
-            if last:
-                await last()
+            if after and is_due:
+                await after()
             return found
 
         monkeypatch.setattr(prefect.leases, "read", watched)
@@ -168,19 +169,60 @@ async def test_a_slot_claimed_before_the_count_is_read_explains_it(
     assert await orchestrator.active_slots(user) == 2
 
 
-async def test_a_slot_given_back_after_the_count_was_read_explains_it(
-    audit: Audit, start: StartRun, orchestrator: Orchestrator, admission: Admission, around_count: Callable[..., None]
+@pytest.mark.parametrize("reading", [1, 2])
+async def test_a_slot_given_back_after_the_count_was_read_explains_it(  # noqa: PLR0913, PLR0917 - fixtures
+    audit: Audit,
+    start: StartRun,
+    orchestrator: Orchestrator,
+    admission: Admission,
+    around_count: Callable[..., None],
+    reading: int,
 ) -> None:
     user = new_user()
     run = await start(user, Tier.PREMIUM)
     lease = await admission.admit(user, Tier.PREMIUM)
+    leaked = reading - 1  # so that there is a second reading
+    await orchestrator.prefect.leases.raise_count(run.limit, leaked)
 
     async def give_back() -> None:
         await admission.give_back(lease)
 
-    around_count(after=give_back)
-    assert await audit.mend(run.limit, NOTHING) == Mended()
+    around_count(reading, after=give_back)
+    assert await audit.mend(run.limit, NOTHING) == Mended(freed=leaked)
     assert await orchestrator.active_slots(user) == 1
+
+
+async def test_a_claim_that_is_kept_while_the_count_is_mended_explains_its_slot(  # noqa: PLR0913, PLR0917 - fixtures
+    audit: Audit,
+    start: StartRun,
+    orchestrator: Orchestrator,
+    admission: Admission,
+    claims: ObservedClaims,
+    around_count: Callable[..., None],
+) -> None:
+    user = new_user()
+    run = await start(user, Tier.PREMIUM)
+    lease = await admission.admit(user, Tier.PREMIUM)
+    await claims.strike(run.limit, str(lease.id))  # its time is over
+    await orchestrator.prefect.leases.raise_count(run.limit, 1)
+
+    async def keep() -> None:
+        assert await admission.keep(lease)
+
+    around_count(2, before=keep)
+    assert await audit.mend(run.limit, NOTHING) == Mended(freed=1)
+    assert await orchestrator.active_slots(user) == 2
+
+
+async def test_a_run_whose_slot_a_claim_has_taken_is_left_alone_however_many_others_run(
+    audit: Audit, start: StartRun, orchestrator: Orchestrator, admission: Admission
+) -> None:
+    user = new_user()
+    run, _, _ = await start(user), await start(new_user()), await start(new_user())
+    await orchestrator.prefect.leases.release(run.lease_id)
+    await admission.admit(user, Tier.STANDARD)
+    assert await audit.mend(run.limit, NOTHING) == Mended()
+    assert await orchestrator.state_of(run) == "Scheduled"
 
 
 async def test_a_run_that_ended_while_it_was_looked_at_is_not_counted_again(
