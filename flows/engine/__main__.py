@@ -15,17 +15,19 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 from types import FrameType
-from typing import BinaryIO, Final, NoReturn
+from typing import Final, NoReturn
 
 from flows.engine.handshake import (
+    FINGERPRINT,
+    FORWARDED,
     GO,
     MADE_WAY,
     MESSAGE_BYTES,
     PID,
     STATUS,
     STREAMS,
+    VARIABLES,
     address_of,
     common_environment,
     encode,
@@ -36,6 +38,7 @@ from flows.engine.handshake import (
 )
 
 ANSWER_SECONDS: Final = 30.0  # on a busy machine the imports take many times as long as on an idle one
+STATUS_SECONDS: Final = 10.0
 BACKLOG: Final = 128
 
 
@@ -56,18 +59,20 @@ def begin_fork(worker: int) -> tuple[socket.socket, int]:
 
     Raises OSError when nothing was begun, and AttributeError on a system that cannot.
     """
+    for stream in STREAMS:
+        os.fstat(stream)  # a descriptor opened below must not take the place of one that is closed
+    if os.getsid(worker) != os.getsid(0):
+        raise ProcessLookupError("the worker has ended")
+    request = encode({FINGERPRINT: fingerprint(), VARIABLES: run_environment()})
     for _ in range(2):  # a server of other code or another environment makes way
         connection = connect(worker)
-        connection.settimeout(ANSWER_SECONDS)
-        request = encode({"fingerprint": fingerprint(), "variables": run_environment()})
         socket.send_fds(connection, [request], STREAMS)
         answer = received(connection)
         if answer is None:
             raise ConnectionError("it ended before it could fork")
         if answer != MADE_WAY:
             fork = os.pidfd_open(answer[PID])
-            forward_signals(fork)
-            connection.send(GO)
+            let_begin(connection, fork)
             return connection, fork
         connection.close()
     raise ConnectionError("it made way twice")
@@ -77,6 +82,7 @@ def connect(worker: int) -> socket.socket:
     """A connection to the fork server of this worker, which is started when there is none. Raises OSError."""
     address = address_of(worker)
     connection = new_socket()
+    connection.settimeout(ANSWER_SECONDS)
     try:
         connection.connect(address)
     except ConnectionRefusedError:
@@ -99,44 +105,50 @@ def start_server(address: str, worker: int) -> None:
             return
         listener.listen(BACKLOG)
         descriptors = (listener.fileno(), worker_fd)
-        with _log_of(worker) as log:
-            subprocess.Popen(
-                [sys.executable, "-m", "flows.engine.forkserver", *map(str, descriptors), fingerprint()],
-                env=common_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                pass_fds=descriptors,
-                start_new_session=True,
-            )
+        subprocess.Popen(
+            [sys.executable, "-m", "flows.engine.forkserver", *map(str, descriptors), fingerprint()],
+            env=common_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=_log_of(worker),
+            pass_fds=descriptors,
+            start_new_session=True,
+        )
 
 
-def _log_of(worker: int) -> BinaryIO:
+def _log_of(worker: int) -> int:
     """Where the worker complains. Not this run's own stream: the worker waits until nobody holds that any more."""
     try:
-        return Path(f"/proc/{worker}/fd/2").open("ab", buffering=0)
+        return os.open(f"/proc/{worker}/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
     except OSError:  # it is a socket
-        return Path(os.devnull).open("ab", buffering=0)
+        return subprocess.DEVNULL
 
 
-def forward_signals(fork: int) -> None:
-    """Whoever means the run knows this process alone."""
+def let_begin(connection: socket.socket, fork: int) -> None:
+    """Lets the fork begin. Whoever means the run knows this process alone, so that signals go on to the fork."""
 
     def forward(number: int, _: FrameType | None) -> None:
         with suppress(ProcessLookupError):  # it has just ended
             signal.pidfd_send_signal(fork, number)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, forward)
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # one that comes meanwhile must not be lost
+    try:
+        connection.send(GO)
+        for number in FORWARDED:
+            signal.signal(number, forward)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
 
 
 def status_of(connection: socket.socket, fork: int) -> int:
     """Waits for the fork's end. Returns the status that `waitpid` gave; a fork dies with its server."""
-    connection.settimeout(None)
-    if answer := received(connection):
-        return answer[STATUS]
+    select.select([connection.fileno(), fork], [], [])
+    connection.settimeout(STATUS_SECONDS)  # a server that was stopped says nothing
+    with suppress(TimeoutError):
+        if answer := received(connection):
+            return answer[STATUS]
     select.select([fork], [], [])
-    sys.stderr.write("The fork server was killed, and this run with it.\n")
+    sys.stderr.write("The run has ended; its fork server could not say how.\n")
     return int(signal.SIGKILL)
 
 

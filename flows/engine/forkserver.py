@@ -16,13 +16,27 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from setproctitle import setproctitle
 
-from flows.engine.handshake import GO, MADE_WAY, MESSAGE_BYTES, PID, RUN_PREFIX, STATUS, STREAMS, encode, require_own
+from flows.engine.handshake import (
+    FINGERPRINT,
+    FORWARDED,
+    GO,
+    MADE_WAY,
+    MESSAGE_BYTES,
+    PID,
+    RUN_PREFIX,
+    STATUS,
+    STREAMS,
+    VARIABLES,
+    encode,
+    require_own,
+)
 from tabario.parent import end_with_parent
 
 PRELOADED: Final = (
@@ -43,7 +57,7 @@ PRELOADED: Final = (
 """What `prefect.engine` and `flows.video` import. Not these two: the one is run, the other starts to send traces."""
 
 IDLE_SECONDS: Final = 3600.0  # without a run; bounds what stays behind should a worker's end go unnoticed
-REQUEST_SECONDS: Final = 5.0
+REQUEST_SECONDS: Final = 1.0  # meanwhile nothing else is attended to
 
 
 @dataclass(frozen=True)
@@ -62,7 +76,9 @@ class Run:
         for target, stream in zip(STREAMS, self.streams, strict=True):
             os.dup2(stream, target)
             os.close(stream)
+        os.environ["SPT_NOENV"] = "1"  # keeps the title to the command line: the environment stays readable
         setproctitle(f"prefect.engine {self.variables.get('PREFECT__FLOW_RUN_ID', '')}")
+        del os.environ["SPT_NOENV"]
         sys.argv = ["prefect.engine"]
         sys.modules.pop("prefect.engine", None)  # a run as a script does not find it imported either
         runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
@@ -98,7 +114,8 @@ class ForkServer:
             ready = self._poll.poll(None if self._forks else IDLE_SECONDS * 1000)
             if not ready:
                 return None
-            descriptor, _ = ready[0]  # one at a time: what is done about it may give the others' numbers to new ones
+            # One at a time: what is done about it may give the others' numbers to new ones. Ends go before requests.
+            descriptor, _ = ready[-1]
             if fork := self._forks.get(descriptor):
                 self._settle(fork) if descriptor == fork.pidfd else self._kill(fork)
             elif descriptor == self._worker:
@@ -108,39 +125,51 @@ class ForkServer:
         return None
 
     def _accept(self) -> Run | None:
-        client, _ = self._listener.accept()
+        """Answers one request; whatever goes wrong with it must not end the server, and every fork with it."""
         try:
-            client.settimeout(REQUEST_SECONDS)
-            require_own(client)
-            message, streams, _, _ = socket.recv_fds(client, MESSAGE_BYTES, len(STREAMS))
-            run = Run(**json.loads(message), streams=streams)
-        except (OSError, ValueError) as error:
-            sys.stderr.write(f"Fork server: a request came to nothing ({error}).\n")
-            client.close()
+            client, _ = self._listener.accept()
+        except OSError as error:
+            self._give_up(error)
             return None
-        try:
-            if run.fingerprint == self._fingerprint:
-                return self._fork(client, run)
-            self._retire()  # before the client hears of it, so that it finds the address free
-            _tell(client, MADE_WAY)
-            client.close()
+        with ExitStack() as streams, ExitStack() as connection:
+            connection.enter_context(client)
+            try:
+                run = receive(client, streams)
+            except (OSError, ValueError, KeyError) as error:
+                _complain(f"a request came to nothing ({error})")
+                return None
+            if run.fingerprint != self._fingerprint:
+                self._retire()  # before the client hears of it, so that it finds the address free
+                _tell(client, MADE_WAY)
+                return None
+            try:
+                pid = os.fork()
+            except OSError as error:
+                self._give_up(error)
+                return None
+            if not pid:
+                streams.pop_all()
+                connection.pop_all()
+                self._begin(client)
+                return run
+            if self._watch(pid, client):
+                connection.pop_all()
             return None
-        finally:
-            if os.getpid() == self._pid:
-                for stream in run.streams:
-                    os.close(stream)
 
-    def _fork(self, client: socket.socket, run: Run) -> Run | None:
-        pid = os.fork()
-        if not pid:
-            self._begin(client)
-            return run
-        fork = Fork(pid, os.pidfd_open(pid), client)
+    def _watch(self, pid: int, client: socket.socket) -> bool:
+        """Follows a fork and its client from now on; says False when it had to be ended."""
+        try:
+            fork = Fork(pid, os.pidfd_open(pid), client)
+        except OSError as error:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            self._give_up(error)
+            return False
         self._forks |= {fork.pidfd: fork, client.fileno(): fork}
         self._poll.register(fork.pidfd, select.POLLIN)
         self._poll.register(client, 0)  # of its end alone, which needs no asking
         _tell(client, {PID: pid})
-        return None
+        return True
 
     def _begin(self, client: socket.socket) -> None:
         """In the fork: dies with the server, holds nothing of it, and ends here unless the client lets it begin."""
@@ -150,7 +179,7 @@ class ForkServer:
         for fork in set(self._forks.values()):
             os.close(fork.pidfd)
             fork.client.close()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
         client.settimeout(None)
         if os.getppid() != self._pid or client.recv(len(GO)) != GO:
             sys.exit("Fork server: the run was not let begin.")
@@ -175,6 +204,11 @@ class ForkServer:
         if self._forks.pop(fork.client.fileno(), None):
             self._poll.unregister(fork.client)
 
+    def _give_up(self, error: OSError) -> None:
+        """Lets another server take the requests: this one has no room for more."""
+        _complain(f"it takes no more runs ({error})")
+        self._retire()
+
     def _retire(self) -> None:
         """Takes no more requests."""
         if not self._retired:
@@ -191,6 +225,22 @@ def _tell(client: socket.socket, message: Mapping[str, object]) -> None:
         return
 
 
+def _complain(text: str) -> None:
+    with suppress(OSError):  # the disk may be full, the worker gone
+        sys.stderr.write(f"Fork server: {text}.\n")
+
+
+def receive(client: socket.socket, streams: ExitStack) -> Run:
+    """What a client asks for; `streams` then closes the descriptors. Raises OSError, ValueError or KeyError."""
+    client.settimeout(REQUEST_SECONDS)
+    require_own(client)
+    message, descriptors, _, _ = socket.recv_fds(client, MESSAGE_BYTES, len(STREAMS))
+    for descriptor in descriptors:
+        streams.callback(os.close, descriptor)
+    request = json.loads(message)
+    return Run(request[FINGERPRINT], request[VARIABLES], descriptors)
+
+
 def preload() -> None:
     """Imports what runs need. Ends the process when an import has started a thread: a fork would lack it."""
     for module in PRELOADED:
@@ -204,8 +254,7 @@ def preload() -> None:
 
 def main(listener: int, worker: int, fingerprint: str) -> None:
     """Serves on a listening socket that was handed down, as long as the process of the pidfd `worker` lives."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # ends with its worker, and not before the last run
-    os.environ["SPT_NOENV"] = "1"  # lets setproctitle keep to the command line
+    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # ends with its worker, and not before the last run
     preload()
     run = ForkServer(socket.socket(fileno=listener), worker, fingerprint).serve()
     if run is not None:

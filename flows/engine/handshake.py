@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import socket
 import struct
 import sys
@@ -20,14 +21,18 @@ from typing import Final
 
 MESSAGE_BYTES: Final = 1 << 16
 STREAMS: Final = (0, 1, 2)
+FINGERPRINT: Final = "fingerprint"
+VARIABLES: Final = "variables"
 PID: Final = "pid"
 STATUS: Final = "status"
 MADE_WAY: Final = {"made_way": True}
 GO: Final = b"go"
+FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # from what the worker knows to the fork
 RUN_PREFIX: Final = "PREFECT__"  # Prefect names so what it tells a single run
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _PACKAGES: Final = ("flows", "blocks", "tabario")
+_PREFECT_SETTINGS: Final = (".env", "prefect.toml", "pyproject.toml")  # in the working directory
 
 
 def address_of(worker: int) -> str:
@@ -50,11 +55,12 @@ def fingerprint() -> str:
     digest = hashlib.sha256(
         json.dumps([sorted(common_environment().items()), sys.executable, str(Path.cwd())]).encode()
     )
-    digest.update(str(Path(sysconfig.get_path("purelib")).stat().st_mtime_ns).encode())
-    for package in _PACKAGES:
-        for file in sorted((_ROOT / package).rglob("*.*")):
-            if file.suffix != ".pyc":
-                digest.update(f"{file} {file.stat().st_mtime_ns}".encode())
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    ours = [file for package in _PACKAGES for file in sorted((_ROOT / package).rglob("*.*"))]
+    read = [Path(sysconfig.get_path("purelib")), home / "profiles.toml", *map(Path, _PREFECT_SETTINGS), *ours]
+    for file in read:
+        if "__pycache__" not in file.parts and file.exists():
+            digest.update(f"{file} {file.stat().st_mtime_ns}".encode())
     return digest.hexdigest()
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -196,6 +197,86 @@ def test_runs_die_with_their_server_and_the_next_one_starts_another(worker: Work
     assert worker.exit_code(run) == 128 + signal.SIGKILL
     assert is_gone(fork)
     assert worker.fork(worker.start()).ppid() != server.pid
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_server_ends_no_run(worker: Worker, number: signal.Signals) -> None:
+    fork = worker.fork(worker.start())
+
+    psutil.Process(fork.ppid()).send_signal(number)
+
+    assert worker.fork(worker.start()).ppid() == fork.ppid()
+    assert not is_gone(fork)
+
+
+def test_no_signal_is_lost_while_a_run_begins(worker: Worker) -> None:
+    worker.fork(worker.start())
+    for _ in range(10):
+        run = worker.start()
+        client = worker.client(run)
+        wait_until(partial(catches_or_is_gone, client, signal.SIGTERM), within=PATIENCE, what="the run may begin")
+        client.terminate()
+        assert worker.exit_code(run) == 128 + signal.SIGTERM
+        assert "by itself" not in worker.errors(run)
+
+
+def catches_or_is_gone(process: psutil.Process, number: signal.Signals) -> bool:
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except FileNotFoundError:
+        return True
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+def test_a_server_without_room_for_more_leaves_its_runs_alone_and_makes_way(worker: Worker) -> None:
+    fork = worker.fork(worker.start())
+    server = psutil.Process(fork.ppid())
+    server.rlimit(psutil.RLIMIT_NOFILE, (server.num_fds(), server.num_fds()))
+
+    turned_away = worker.start("not-an-id")
+
+    assert worker.exit_code(turned_away) == 1
+    assert "Invalid flow run id" in worker.errors(turned_away)
+    assert "takes no more runs" in (worker.directory / "worker.log").read_text()
+    assert worker.fork(worker.start()).ppid() != server.pid
+    assert not is_gone(fork)
+
+
+def test_a_request_that_makes_no_sense_costs_the_server_nothing(worker: Worker) -> None:
+    fork = worker.fork(worker.start())
+    server = psutil.Process(fork.ppid())
+    descriptors = server.num_fds()
+    for message in (b"", b"nonsense", b"{}"):
+        with new_socket() as connection:
+            connection.settimeout(PATIENCE)
+            connection.connect(address_of(worker.shell.pid))
+            socket.send_fds(connection, [message], [0, 1, 2])
+            assert connection.recv(100) == b""
+
+    assert worker.fork(worker.start()).ppid() == server.pid
+    assert server.num_fds() == descriptors + 2  # of the second fork
+
+
+def test_a_run_that_its_server_cannot_report_has_ended_all_the_same(worker: Worker) -> None:
+    run = worker.start()
+    fork = worker.fork(run)
+    server = psutil.Process(fork.ppid())
+    server.suspend()
+
+    fork.kill()
+
+    assert worker.exit_code(run) == 128 + signal.SIGKILL
+    assert "could not say how" in worker.errors(run)
+
+
+def test_a_run_whose_worker_has_just_ended_leaves_no_server_behind(worker: Worker) -> None:
+    errors, over = worker.directory / "orphan.err", worker.directory / "orphan"
+    worker.say(f"PREFECT__FLOW_RUN_ID=not-an-id setsid {ENGINE} 2>{errors}; echo >{over}")
+    wait_until(over.exists, within=PATIENCE, what="the orphan ends")
+
+    assert "the worker has ended" in errors.read_text()
+    assert not worker.servers()
 
 
 def test_the_server_ends_after_its_worker_and_its_last_run(worker: Worker) -> None:
