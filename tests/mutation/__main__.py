@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+import psutil
 from mutmut.stats import status_by_exit_code
 from rich.console import Console
 
@@ -48,8 +49,10 @@ def mutate(seconds: float, chosen: list[str]) -> None:
         with subprocess.Popen(command, env=environment) as process:
             try:
                 code = process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGINT)
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                first = psutil.Process(process.pid)
+                for one in [*first.children(recursive=True), first]:
+                    one.terminate()
                 return
     if code:
         sys.exit(f"mutmut ended with {code}.")
@@ -90,6 +93,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=positive, default=8 * 3600, help="when to stop")
     parser.add_argument("mutants", nargs="*", help="names of mutants, as patterns; all if none is given")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers end with it, and what was tried is written
     mutate(options.seconds, options.mutants)
     console, found = Console(highlight=False, markup=False), read(RESULTS)
     for mutant in found["noticed_by_nobody"]:
