@@ -33,7 +33,7 @@ async def usage(composition: Composition, database: Database) -> Usage:
         amounts[f"CPU of {re.sub(r'-[0-9]+$', '', service)}, s"] += _cpu_seconds(composition, service)
     amounts |= {
         "commands of Redis": int(info["total_commands_processed"]),
-        "Redis, kB": int(info["used_memory"]) / 1000,
+        "Redis, kB": int(info["used_memory_dataset"]) / 1000,  # without clients' buffers, which come and go
         "transactions of PostgreSQL": await database.transactions(),
         "rows of PostgreSQL": await database.rows(),
         "PostgreSQL, kB": await database.size() / 1000,
