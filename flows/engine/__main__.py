@@ -105,15 +105,18 @@ def start_server(address: str, worker: int) -> None:
             return
         listener.listen(BACKLOG)
         descriptors = (listener.fileno(), worker_fd)
+        log = _log_of(worker)
         subprocess.Popen(
             [sys.executable, "-m", "flows.engine.forkserver", *map(str, descriptors), fingerprint()],
             env=common_environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=_log_of(worker),
+            stderr=log,
             pass_fds=descriptors,
             start_new_session=True,
         )
+    os.close(log)
+    os.close(worker_fd)
 
 
 def _log_of(worker: int) -> int:
@@ -121,7 +124,7 @@ def _log_of(worker: int) -> int:
     try:
         return os.open(f"/proc/{worker}/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
     except OSError:  # it is a socket
-        return subprocess.DEVNULL
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 def let_begin(connection: socket.socket, fork: int) -> None:
@@ -156,8 +159,8 @@ def received(connection: socket.socket) -> dict[str, int] | None:
     """The next message, or None when there will be none."""
     try:
         message = connection.recv(MESSAGE_BYTES)
-    except ConnectionResetError:
-        return None
+    except ConnectionResetError:  # it closed before it read all that was sent; what it said can still be read
+        message = connection.recv(MESSAGE_BYTES)
     answer: dict[str, int] | None = json.loads(message) if message else None
     return answer
 

@@ -18,8 +18,9 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from flows.engine.__main__ import received
 from flows.engine.forkserver import PRELOADED
-from flows.engine.handshake import address_of, new_socket, require_own
+from flows.engine.handshake import GO, STATUS, address_of, encode, new_socket, require_own
 from tests.support.servers import free_port
 from tests.support.waiting import wait_until
 
@@ -344,6 +345,17 @@ def test_a_server_that_has_threads_refuses_to_fork(tmp_path: Path) -> None:
         assert "the engine starts by itself" in worker.errors(run)
         assert "would not be safe to fork" in (tmp_path / "worker.log").read_text()
         assert not worker.servers()
+
+
+@pytest.mark.parametrize("said", [[{STATUS: signal.SIGTERM}], []])
+def test_what_the_server_said_arrives_although_it_did_not_hear_all(said: list[dict[str, int]]) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        with theirs:
+            ours.send(GO)
+            for message in said:
+                theirs.send(encode(message))
+        assert received(ours) == next(iter(said), None)
 
 
 def test_nothing_is_told_to_a_process_of_another_user(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from tests.support.orchestrator import (
     make_job,
     prefect_client,
 )
-from tests.support.servers import PrefectServer
+from tests.support.servers import PrefectServer, RedisServer
 
 
 class StartRun(Protocol):
@@ -68,6 +68,25 @@ def slots() -> SlotSettings:
 async def admission(prefect: PrefectApi, redis: Redis, slots: SlotSettings) -> Admission:
     await Gate(redis, seconds=slots.gate).open(since=0)
     return Admission(prefect.leases, redis, slots, clock=utc_now)
+
+
+@pytest.fixture
+async def prefects_own(redis_server: RedisServer) -> AsyncIterator[Redis]:
+    """The database in which Prefect keeps its leases."""
+    async with Redis.from_url(redis_server.url) as client:
+        yield client
+
+
+async def forget_lease(prefects_own: Redis, lease_id: UUID) -> None:
+    """What a Redis that loses its data does to a lease: the count in Prefect's database stays."""
+    assert await prefects_own.delete(f"prefect:concurrency:lease:{lease_id}") == 1
+
+
+async def end_of_lease(prefects_own: Redis, run: Run) -> float:
+    """When the lease of a run ends, in seconds since 1970."""
+    end = await prefects_own.zscore("prefect:concurrency:expirations", str(run.lease_id))
+    assert end is not None
+    return float(end)
 
 
 class Ears:

@@ -23,9 +23,8 @@ from tabario.slots.claims import Claimant, Claims
 from tabario.slots.clock import utc_now
 from tabario.slots.leader import Leader
 from tabario.tiers import Tier
-from tests.integration.slots.conftest import StartRun
+from tests.integration.slots.conftest import StartRun, end_of_lease, forget_lease
 from tests.support.orchestrator import Orchestrator, new_user
-from tests.support.servers import RedisServer
 
 NOTHING: frozenset[UUID] = frozenset()
 
@@ -132,22 +131,20 @@ async def test_nobody_claims_a_slot_while_the_count_is_mended(
 
 
 async def test_a_look_renews_the_leases_that_it_finds(
-    audit: Audit, start: StartRun, redis_server: RedisServer, slots: SlotSettings
+    audit: Audit, start: StartRun, prefects_own: Redis, slots: SlotSettings
 ) -> None:
     run = await start(new_user())
     await audit.mend(run.limit, NOTHING)
-    async with Redis.from_url(redis_server.url) as prefects_own:
-        end = await prefects_own.zscore("prefect:concurrency:expirations", str(run.lease_id))
+    end = await end_of_lease(prefects_own, run)
     assert end == pytest.approx(time.time() + slots.run_lease, abs=slots.run_lease / 4)
 
 
 async def test_the_claim_of_a_lost_lease_explains_no_slot_any_more(
-    audit: Audit, start: StartRun, orchestrator: Orchestrator, redis_server: RedisServer, admission: Admission
+    audit: Audit, start: StartRun, orchestrator: Orchestrator, prefects_own: Redis, admission: Admission
 ) -> None:
     user = new_user()
     run = await start(user)
-    async with Redis.from_url(redis_server.url) as prefects_own:
-        assert await prefects_own.delete(f"prefect:concurrency:lease:{run.lease_id}") == 1
+    await forget_lease(prefects_own, run.lease_id)
 
     assert await audit.mend(run.limit, NOTHING) == Mended(freed=1, reclaimed=1)
     assert await orchestrator.active_slots(user) == 1

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from uuid import UUID
 
 import httpx
 import pytest
@@ -17,9 +16,8 @@ from tabario.slots.admission import Admission
 from tabario.slots.heartbeat import beating
 from tabario.slots.keeper import Keeper
 from tabario.tiers import Tier
-from tests.integration.slots.conftest import Ears, StartRun, no_hints
+from tests.integration.slots.conftest import Ears, StartRun, forget_lease, no_hints
 from tests.support.orchestrator import FickleTransport, Orchestrator, SettableClock, new_user
-from tests.support.servers import RedisServer
 from tests.support.waiting import eventually
 
 
@@ -33,23 +31,16 @@ class DeafTransport(httpx.AsyncHTTPTransport):
         raise httpx.ReadTimeout("lost", request=request)
 
 
-async def forget_lease(redis_server: RedisServer, lease_id: UUID) -> None:
-    """What a Redis that loses its data does to a lease: the count in Prefect's database stays."""
-    async with Redis.from_url(redis_server.url) as prefects_own:
-        gone = await prefects_own.delete(f"prefect:concurrency:lease:{lease_id}")
-        assert gone == 1
-
-
 async def test_a_run_whose_lease_was_forgotten_keeps_its_slot(
     keeper: Keeper,
     start: StartRun,
     orchestrator: Orchestrator,
     admission: Admission,
-    redis_server: RedisServer,
+    prefects_own: Redis,
 ) -> None:
     user_id = new_user()
     run = await start(user_id)
-    await forget_lease(redis_server, run.lease_id)
+    await forget_lease(prefects_own, run.lease_id)
     report = await keeper.sweep()
     assert (report.lost, report.reclaimed, report.cancelled) == (1, 1, 0)
     assert await orchestrator.active_slots(user_id) == 1

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from uuid import UUID
 
 import httpx
 import pytest
@@ -12,50 +10,32 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 
 from tabario import names
-from tabario.clients.prefect import PrefectApi, Run
+from tabario.clients.prefect import PrefectApi
 from tabario.clients.prefect.http import PrefectHttp
 from tabario.settings import SlotSettings
 from tabario.slots.keeper import Keeper
 from tabario.slots.renewals import Renewals
-from tests.integration.slots.conftest import StartRun, no_hints
+from tests.integration.slots.conftest import StartRun, end_of_lease, forget_lease, no_hints
 from tests.support.orchestrator import FickleTransport, Orchestrator, SettableClock, StillClock, new_user
-from tests.support.servers import RedisServer
 
 THIRD = 60.0  # of a lease of 180 s
-
-
-@pytest.fixture
-async def prefects_own(redis_server: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis.from_url(redis_server.url) as client:
-        yield client
-
-
-async def forget(prefects_own: Redis, lease_id: UUID) -> None:
-    assert await prefects_own.delete(f"prefect:concurrency:lease:{lease_id}") == 1
-
-
-async def end_of(prefects_own: Redis, run: Run) -> float:
-    """When the lease of a run ends, in seconds since 1970."""
-    end = await prefects_own.zscore("prefect:concurrency:expirations", str(run.lease_id))
-    assert end is not None
-    return float(end)
 
 
 async def test_a_lease_is_renewed_when_it_is_new_and_then_after_a_third_of_its_time(
     keeper: Keeper, start: StartRun, clock: SettableClock, prefects_own: Redis
 ) -> None:
     run = await start(new_user())
-    claimed = await end_of(prefects_own, run)
+    claimed = await end_of_lease(prefects_own, run)
     await keeper.sweep()
-    renewed = await end_of(prefects_own, run)
+    renewed = await end_of_lease(prefects_own, run)
     assert renewed > claimed + 60
     assert renewed == pytest.approx(time.time() + 3 * THIRD, abs=THIRD / 2)
     clock.advance(THIRD / 2)
     await keeper.sweep()
-    assert await end_of(prefects_own, run) == renewed
+    assert await end_of_lease(prefects_own, run) == renewed
     clock.advance(THIRD / 2)
     await keeper.sweep()
-    assert await end_of(prefects_own, run) > renewed
+    assert await end_of_lease(prefects_own, run) > renewed
 
 
 async def test_leases_that_were_new_together_are_renewed_in_turns(
@@ -64,11 +44,11 @@ async def test_leases_that_were_new_together_are_renewed_in_turns(
     clock, runs = StillClock(), [await start(new_user()) for _ in range(6)]
     renewals = Renewals(prefect.leases, SlotSettings(), clock=clock)
     assert (await renewals.renew(runs)).count == 6
-    together = [await end_of(prefects_own, run) for run in runs]
+    together = [await end_of_lease(prefects_own, run) for run in runs]
     for _ in range(3):
         clock.advance(THIRD / 3)
         assert (await renewals.renew(runs)).count == 2
-    assert all([await end_of(prefects_own, run) > end for run, end in zip(runs, together, strict=True)])
+    assert all([await end_of_lease(prefects_own, run) > end for run, end in zip(runs, together, strict=True)])
 
 
 async def test_a_lone_lease_is_due_after_the_pause_and_not_before(prefect: PrefectApi, start: StartRun) -> None:
@@ -87,7 +67,7 @@ async def test_a_lost_lease_is_missed_by_every_pass_until_its_run_has_another(
     clock, runs = StillClock(), [await start(new_user()) for _ in range(6)]
     renewals = Renewals(prefect.leases, SlotSettings(), clock=clock)
     await renewals.renew(runs)
-    await forget(prefects_own, runs[0].lease_id)
+    await forget_lease(prefects_own, runs[0].lease_id)
     clock.advance(THIRD / 3)
     for _ in range(2):
         assert (await renewals.renew(runs)).lost == [runs[0]]
@@ -98,7 +78,7 @@ async def test_a_lease_that_was_lost_alone_is_missed_when_it_is_due(
 ) -> None:
     run = await start(new_user())
     await keeper.sweep()
-    await forget(prefects_own, run.lease_id)
+    await forget_lease(prefects_own, run.lease_id)
     clock.advance(THIRD)
     report = await keeper.sweep()
     assert (report.renewed, report.lost, report.reclaimed) == (0, 1, 1)
@@ -110,7 +90,7 @@ async def test_what_a_redis_lost_that_went_back_in_time_is_missed_at_once(
 ) -> None:
     run = await start(new_user())
     await keeper.sweep()
-    await forget(prefects_own, run.lease_id)
+    await forget_lease(prefects_own, run.lease_id)
     if found is None:
         await redis.delete(names.KEEPER_SWEPT_KEY)
     else:
@@ -128,12 +108,12 @@ async def test_after_a_failed_pass_every_lease_is_renewed(
         keeper = Keeper(prefect, redis, slots, hints=no_hints)
         assert await keeper.lead()
         assert await keeper.sweep_or_log()
-        renewed = await end_of(prefects_own, run)
+        renewed = await end_of_lease(prefects_own, run)
         transport.away = True
         assert not await keeper.sweep_or_log()
         transport.away = False
         await keeper.sweep()
-    assert await end_of(prefects_own, run) > renewed
+    assert await end_of_lease(prefects_own, run) > renewed
 
 
 @pytest.mark.parametrize(("run_lease", "gate", "pause"), [(180, 45, 60), (60, 45, 7.5), (100, 59, 20.5)])
