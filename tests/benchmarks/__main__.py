@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 from collections.abc import Awaitable, Callable
 from importlib import import_module
@@ -20,6 +19,7 @@ from rich.table import Table
 
 from tests import benchmarks
 from tests.benchmarks.figures import Figures
+from tests.support.measured import dated, read, write
 
 OUTPUT: Final = Path("build/bench.json")
 
@@ -41,7 +41,7 @@ async def run(chosen: dict[str, Benchmark], console: Console) -> dict[str, Figur
     for name, benchmark in chosen.items():
         console.print(f"[bold]{name}[/bold]")
         results[name] = await benchmark(console)
-        write({name: results[name]}, OUTPUT)
+        keep(name, results[name])
     return results
 
 
@@ -54,12 +54,9 @@ def table_of(results: dict[str, Figures]) -> Table:
     return table
 
 
-def write(results: dict[str, Figures], path: Path) -> None:
-    """Writes the figures; those of earlier runs of other benchmarks stay."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    known |= {name: figures.as_json() for name, figures in results.items()}
-    path.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+def keep(name: str, figures: Figures) -> None:
+    """Writes the figures down; those of earlier runs of other benchmarks stay."""
+    write(OUTPUT, {**(read(OUTPUT) or {}), name: dated(figures.as_json())})
 
 
 def main() -> None:

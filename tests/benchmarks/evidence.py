@@ -7,7 +7,6 @@ into docs/evidence.json, where a figure stays until it is measured again.
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import tomllib
 from collections import Counter
@@ -18,6 +17,7 @@ from typing import Any, Final
 from tests.benchmarks.__main__ import OUTPUT, Benchmark, find_benchmarks
 from tests.fleet import scaling
 from tests.fleet.soak import CALLERS
+from tests.support.measured import read, write
 
 ROOT: Final = Path(__file__).parents[2]
 BUILD: Final = ROOT / OUTPUT.parent
@@ -42,8 +42,8 @@ The machine had {cores} cores, on some days 1.7 times as slow as on others: comp
 CHAOS: Final = """
 ## Faults
 
-`make chaos SECONDS={seconds:.0f}` broke a running stack {faults} times while users went on submitting: {submissions}
-submissions, {accepted} accepted, {refused} refused for want of a slot; the others met a fault, as in
+`make chaos SECONDS={seconds:.0f}` ({day}) broke a running stack {faults} times while users went on submitting:
+{submissions} submissions, {accepted} accepted, {refused} refused for want of a slot; the others met a fault, as in
 [the hour](chaos-hour.md). Seen in Prefect's own database and ComfyUI's own log, never in ours: {oversold} slots
 oversold, {leaked} leaked, {images_paid_twice} pictures paid twice, {jobs_lost} jobs lost, {metric_errors} counters off.
 Faults met each other, so a time to heal includes the waiting for those that struck meanwhile.
@@ -54,9 +54,9 @@ Faults met each other, so a time to heal includes the waiting for those that str
 SOAK: Final = """
 ## Load
 
-`make soak SECONDS={seconds:.0f}`: {users} users of both tiers, at most {callers} of them at a time, submitted to a
-front door, and to a second one when that refused the connection, before {workers} workers and a stand-in that paints
-at once, all on the same {cores} cores, of which {machine_busy:.0%} were busy. Submissions
+`make soak SECONDS={seconds:.0f}` ({day}): {users} users of both tiers, at most {callers} of them at a time, submitted
+to a front door, and to a second one when that refused the connection, before {workers} workers and a stand-in that
+paints at once, all on the same {cores} cores, of which {machine_busy:.0%} were busy. Submissions
 {submissions} = accepted {accepted} + refused {refused} + unanswered {unanswered}. Accepted {accepted} = completed
 {completed} + running {running} + waiting {waiting}; {other_ends} ended otherwise, {missing} are missing, {oversold}
 users ran more than their tier allows. Answers to a start, of which callers repeat the last: {starts}.
@@ -72,8 +72,8 @@ Prefect's database forgets a run 30 days after its end and an event after 7; its
 """
 STARTS: Final = ("202", "409 slots_full with Retry-After", "503 unavailable with Retry-After")
 COSTS: Final = """
-`make soak USERS=24 SECONDS={seconds:.0f}`, with few jobs in the queue: what is used each second while nobody asks for
-anything, and what each completed job of its second half added to that.
+`make soak USERS=24 SECONDS={seconds:.0f}` ({day}), with few jobs in the queue: what is used each second while nobody
+asks for anything, and what each completed job of its second half added to that.
 
 | what | idle, a second | a job |
 |---|---:|---:|
@@ -81,10 +81,11 @@ anything, and what each completed job of its second half added to that.
 COVERAGE: Final = """
 ## Tests
 
-`make coverage`: the tests take {tabario:.1f} % of the core's lines and branches and {api:.1f} % of the front door's.
+`make coverage` ({day}): the tests take {tabario:.1f} % of the core's lines and branches and {api:.1f} % of the front
+door's.
 """
 MUTANTS: Final = """
-`make mutants` changed the slots in {mutants} places, one at a time: {ends}.
+`make mutants` ({day}) changed the slots in {mutants} places, one at a time: {ends}.
 """
 UNNOTICED: Final = """
 | a change that no test notices | why |
@@ -128,7 +129,7 @@ def evidence(found: Mapping[str, Any], benchmarks: Mapping[str, Benchmark]) -> s
         parts.append(COVERAGE.format(**coverage))
     if mutants := found.get("mutants"):
         ends = ", ".join(f"{count} {end}" for end, count in mutants["ends"].items())
-        parts.append(MUTANTS.format(mutants=mutants["mutants"], ends=ends))
+        parts.append(MUTANTS.format(**{**mutants, "ends": ends}))
         if unnoticed := mutants["noticed_by_nobody"]:
             parts += [UNNOTICED, *_lines(_unnoticed(unnoticed))]
     return "".join(parts)
@@ -183,23 +184,24 @@ def scaled(page: str, found: Mapping[str, Any]) -> str:
     return with_table(page, scaling.page(scaling.Measured.of(found), found["soak-24"], found["cores"]))
 
 
-def covered(report: Mapping[str, Any]) -> dict[str, float]:
-    """The percentage of lines and branches that tests take, by package, from what `coverage json` wrote."""
+def covered(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The percentage of lines and branches that tests take, by package; `report` is that of `coverage json`."""
     taken, all_of_them = Counter[str](), Counter[str]()
     for path, file in report["files"].items():
         package, summary = Path(path).parts[0], file["summary"]
         taken[package] += summary["covered_lines"] + summary["covered_branches"]
         all_of_them[package] += summary["num_statements"] + summary["num_branches"]
-    return {package: 100 * taken[package] / count for package, count in all_of_them.items()}
+    shares = {package: 100 * taken[package] / count for package, count in all_of_them.items()}
+    return {"day": report["meta"]["timestamp"].partition("T")[0], **shares}
 
 
 def _table(bench: Mapping[str, Any]) -> Iterable[str]:
-    yield "| benchmark | ours | baseline | limit | unit | ratio | spread | rounds |"
-    yield "|---|---:|---:|---:|---|---:|---:|---:|"
+    yield "| benchmark | ours | baseline | limit | unit | ratio | spread | rounds | day |"
+    yield "|---|---:|---:|---:|---|---:|---:|---:|---|"
     for name, one in bench.items():
         numbers = " | ".join(_number(one[key]) for key in ("ours", "baseline", "limit"))
         ratio = f"{_number(one['ratio'])} | {one['spread']:.0%}"
-        yield f"| `{name}` | {numbers} | {one['unit']} | {ratio} | {one['rounds']} |"
+        yield f"| `{name}` | {numbers} | {one['unit']} | {ratio} | {one['rounds']} | {one['day']} |"
 
 
 def _number(number: float | None) -> str:
@@ -218,22 +220,15 @@ def _explanation(benchmark: Benchmark) -> str:
 
 def main() -> None:
     """Writes the page, its figures, and the README's table."""
-    kept = _read(KEPT) or {}
-    found = {name: _read(BUILD / f"{name}.json") or kept.get(name) for name in ("chaos", "soak", "soak-24", "mutants")}
-    bench = {**kept.get("bench", {}), **(_read(BUILD / OUTPUT.name) or {})}
-    report = _read(BUILD / "coverage.json")
+    kept = read(KEPT) or {}
+    found = {name: read(BUILD / f"{name}.json") or kept.get(name) for name in ("chaos", "soak", "soak-24", "mutants")}
+    bench = {**kept.get("bench", {}), **(read(BUILD / OUTPUT.name) or {})}
+    report = read(BUILD / "coverage.json")
     found |= {"cores": os.cpu_count(), "bench": bench, "coverage": covered(report) if report else kept.get("coverage")}
-    KEPT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write(KEPT, found)
     PAGE.write_text(evidence(found, find_benchmarks()), encoding="utf-8")
     README.write_text(with_highlights(README.read_text(encoding="utf-8"), bench), encoding="utf-8")
     SCALING.write_text(scaled(SCALING.read_text(encoding="utf-8"), found), encoding="utf-8")
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
 
 
 if __name__ == "__main__":

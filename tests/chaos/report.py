@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from rich.table import Table
 from tests.chaos.arena import Arena
 from tests.chaos.campaign import FaultRecord
 from tests.chaos.checker import Checker, lost, metric_errors, paid_twice
+from tests.support.measured import dated, write
 
 QUIET_SECONDS: Final = 240.0
 COUNT_SECONDS: Final = 40.0
@@ -49,13 +49,12 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Writes the figures as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         figures = asdict(self)
         figures["faults"] = {
             name: {"injected": record.injected, "healed_max_s": record.healed_max_s}
             for name, record in self.faults.items()
         }
-        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write(path, dated(figures))
 
     def show(self, console: Console) -> None:
         """Prints the table."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import sys
 import time
@@ -30,6 +29,7 @@ from tests.support.arguments import at_least_one, positive
 from tests.support.composition import Composition
 from tests.support.engine import FORK_SERVER, command_of
 from tests.support.issuer import issuer_running
+from tests.support.measured import dated, write
 
 BUILD: Final = Path("build")
 USERS: Final = 500
@@ -238,9 +238,8 @@ def main() -> None:
     console = Console(highlight=False)
     found = asyncio.run(soak(options.seconds, options.users, options.workers, console))
     found.show(console)
-    BUILD.mkdir(exist_ok=True)
     output = BUILD / ("soak.json" if options.users == USERS else f"soak-{options.users}.json")
-    output.write_text(json.dumps(asdict(found), indent=2) + "\n", encoding="utf-8")
+    write(output, dated(asdict(found)))
     sys.exit(not found.adds_up)
 
 

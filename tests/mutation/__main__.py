@@ -22,12 +22,14 @@ from mutmut.stats import status_by_exit_code
 from rich.console import Console
 
 from tests.support.arguments import positive
+from tests.support.measured import dated, write
 from tests.support.servers import PrefectServer, RedisServer, as_kept_servers, prefect_running, redis_running
 
 OUTPUT: Final = Path("build/mutants.json")
 RESULTS: Final = Path("mutants/tabario/slots")
-AT_ONCE: Final = 3
-"""Mutants tried at once, each on servers of its own: their tests wait for Prefect more than for a core."""
+AT_ONCE: Final = 8
+"""Mutants tried at once, each on servers of its own: most of the time is that of tests which wait for what a
+mutant keeps from coming."""
 ENDS: Final = {
     "survived": "survived",
     "killed": "killed",
@@ -99,8 +101,7 @@ def main() -> None:
     for mutant in found["noticed_by_nobody"]:
         found["noticed_by_nobody"][mutant] = change_of(_show(mutant))
         console.print(mutant, found["noticed_by_nobody"][mutant])
-    OUTPUT.parent.mkdir(parents=True, exist_ok=True)
-    OUTPUT.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write(OUTPUT, dated(found))
     console.print(f"{found['mutants']} mutants: {found['ends']}")
 
 

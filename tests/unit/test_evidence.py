@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.benchmarks.figures import Figures, Round
 from tests.fleet.costs import Usage, costs_of_a_job, rates
 from tests.fleet.soak import Soak, Submissions, fifths
 from tests.mutation.__main__ import change_of
+from tests.support.measured import dated
 
 
 async def boiling(_: Console) -> Figures:
@@ -25,7 +27,9 @@ async def boiling(_: Console) -> Figures:
     return Figures.of([Round(ours=60, baseline=120, ratio=0.5), Round(ours=66, baseline=110, ratio=0.6)], unit="s")
 
 
+DAY = "2026-01-31"
 CHAOS = {
+    "day": DAY,
     "seconds": 90.0,
     "submissions": 9,
     "accepted": 4,
@@ -41,11 +45,12 @@ CHAOS = {
 
 async def test_page_holds_every_figure_and_how_it_is_meant() -> None:
     page = evidence(
-        {"cores": 2, "bench": {"boiling": (await boiling(Console())).as_json()}, "chaos": CHAOS}, {"boiling": boiling}
+        {"cores": 2, "bench": {"boiling": dated((await boiling(Console())).as_json())}, "chaos": CHAOS},
+        {"boiling": boiling},
     )
-    assert "| `boiling` | 63 | 115 | - | s | 0.55 | 18% | 2 |" in page
+    assert f"| `boiling` | 63 | 115 | - | s | 0.55 | 18% | 2 | {datetime.now(UTC):%Y-%m-%d} |" in page
     assert "- `boiling`: Seconds until the kettle boils, over those of a pan." in page
-    assert "`make chaos SECONDS=90` broke a running stack 3 times" in page
+    assert "`make chaos SECONDS=90` (2026-01-31) broke a running stack 3 times" in page
     assert "1 leaked" in page
     assert "| redis killed | 3 | 6.9 s |" in page
 
@@ -57,7 +62,7 @@ async def test_page_tells_of_a_soak() -> None:
     figures.memory = {"redis": fifths([1, 2, 3, 3, 3, 4, 4, 4, 5, 5.25]), "exporter": fifths([7.5])}
     figures.largest_tables = {"events": 41_230.0}
     figures.idle, figures.costs = {"CPU of redis, s": 0.0125}, {"CPU of redis, s": 0.25}
-    page = evidence({"cores": 2, "soak": asdict(figures), "soak-24": asdict(figures)}, {})
+    page = evidence({"cores": 2, "soak": dated(asdict(figures)), "soak-24": dated(asdict(figures))}, {})
     assert "Accepted 90 = completed\n88 + running 1 + waiting 1" in page
     assert "90 x 202, 0 x 409, 7 x 503." in page
     assert "| wait in the queue premium | 2 s | 31.2 s |" in page
@@ -125,15 +130,16 @@ def test_coverage_is_told_by_package() -> None:
         return {"summary": {**counts, "covered_branches": taken}}
 
     files = {"api/a.py": file(8, 8, 2, 1), "tabario/b.py": file(40, 30, 10, 10), "tabario/c/d.py": file(50, 50, 0, 0)}
-    found = covered({"files": files})
-    assert found == {"api": 90, "tabario": 90}
-    assert "90.0 % of the core's lines and branches and 90.0 % of the front door's" in evidence(
+    found = covered({"meta": {"timestamp": f"{DAY}T23:59:59.5"}, "files": files})
+    assert found == {"day": DAY, "api": 90, "tabario": 90}
+    assert "90.0 % of the core's lines and branches and 90.0 % of the front\ndoor's" in evidence(
         {"cores": 2, "coverage": found}, {}
     )
 
 
 def test_page_tells_how_mutants_ended() -> None:
     mutants = {
+        "day": DAY,
         "mutants": 12,
         "ends": {"killed": 10, "survived": 2},
         "noticed_by_nobody": {"tabario.slots.gate.x_a__mutmut_1": "a → b"},
@@ -149,7 +155,7 @@ def test_page_says_of_each_unnoticed_change_why(monkeypatch: pytest.MonkeyPatch,
         "tabario.slots.gate.x_shut__mutmut_1": "a | b → b | a",
         "tabario.slots.gate.x_open__mutmut_2": "a → c",
     }
-    mutants = {"mutants": 9, "ends": {"killed": 7, "survived": 2}, "noticed_by_nobody": unnoticed}
+    mutants = {"day": DAY, "mutants": 9, "ends": {"killed": 7, "survived": 2}, "noticed_by_nobody": unnoticed}
     page = evidence({"cores": 2, "mutants": mutants}, {})
     assert "in 9 places, one at a time: 7 killed, 2 survived." in page
     assert r"| slots.gate: `a \| b → b \| a` | the two are the same |" in page
