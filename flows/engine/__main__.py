@@ -134,13 +134,9 @@ def let_begin(connection: socket.socket, fork: int) -> None:
         with suppress(ProcessLookupError):  # it has just ended
             signal.pidfd_send_signal(fork, number)
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # one that comes meanwhile must not be lost
-    try:
-        connection.send(GO)
-        for number in FORWARDED:
-            signal.signal(number, forward)
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, FORWARDED)
+    connection.send(GO)  # not after the rest: a fork that a signal ended before would be taken for one that failed
+    for number in FORWARDED:
+        signal.signal(number, forward)
 
 
 def status_of(connection: socket.socket, fork: int) -> int:

@@ -230,10 +230,13 @@ def catches_or_is_gone(process: psutil.Process, number: signal.Signals) -> bool:
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
-def test_a_server_without_room_for_more_leaves_its_runs_alone_and_makes_way(worker: Worker) -> None:
+@pytest.mark.parametrize("room", [0, 1, 4])  # of a connection, three streams and a pidfd
+def test_a_server_without_room_for_more_leaves_its_runs_alone_and_makes_way(worker: Worker, room: int) -> None:
     fork = worker.fork(worker.start())
     server = psutil.Process(fork.ppid())
-    server.rlimit(psutil.RLIMIT_NOFILE, (server.num_fds(), server.num_fds()))
+    used = {int(entry.name) for entry in Path(f"/proc/{server.pid}/fd").iterdir()}
+    limit = [number for number in range(max(used) + 6) if number not in used][room]
+    server.rlimit(psutil.RLIMIT_NOFILE, (limit, limit))
 
     turned_away = worker.start("not-an-id")
 
