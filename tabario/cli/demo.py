@@ -65,7 +65,7 @@ async def _follow(front_door: FrontDoor, run: str, console: Console) -> dict[str
         TaskProgressColumn(),
         TextColumn("{task.fields[left]}"),
     )
-    shown: str | None = None
+    shown: tuple[str, int] | None = None
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("Waiting for a worker.", total=1.0, left="")
         while True:
@@ -73,9 +73,10 @@ async def _follow(front_door: FrontDoor, run: str, console: Console) -> dict[str
             left = status["seconds_left"]
             note = f"about {left:.0f} s left" if left else ""
             progress.update(bar, completed=status["progress"], description=status["message"], left=note)
-            if status["message"] != shown:
-                shown = status["message"]
-                progress.console.print(f"  {status['progress']:>4.0%}  {shown:<40} {note}")
+            tenths = 0 if console.is_terminal else int(10 * status["progress"])  # a log has no bar
+            if (status["message"], tenths) != shown:
+                shown = status["message"], tenths
+                progress.console.print(f"  {status['progress']:>4.0%}  {status['message']:<40} {note}")
             if status["state"] in ENDED:
                 return status
             await asyncio.sleep(POLL_SECONDS)

@@ -27,7 +27,7 @@ from tests.support.servers import PrefectServer, RedisServer, as_kept_servers, p
 
 OUTPUT: Final = Path("build/mutants.json")
 RESULTS: Final = Path("mutants/tabario/slots")
-AT_ONCE: Final = 8
+AT_ONCE: Final = 5
 """Mutants tried at once, each on servers of its own: most of the time is that of tests which wait for what a
 mutant keeps from coming."""
 ENDS: Final = {

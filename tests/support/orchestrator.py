@@ -131,10 +131,13 @@ async def end_all_runs(http: httpx.AsyncClient) -> None:
             (await http.post(f"/flow_runs/{body['id']}/set_state", json=ended)).raise_for_status()
 
 
-async def delete_all_runs(http: httpx.AsyncClient) -> None:
-    """Leaves nothing behind that a keeper of the next test would look at."""
+async def forget_everything(http: httpx.AsyncClient) -> None:
+    """Leaves no run and no user's limit behind that a keeper of the next test would look at."""
     while (await http.post("/flow_runs/bulk_delete", json={})).raise_for_status().json()["deleted"]:
         pass
+    while limits := (await http.post("/v2/concurrency_limits/filter", json={})).raise_for_status().json():
+        for limit in limits:
+            await http.delete(f"/v2/concurrency_limits/{limit['id']}")
 
 
 async def ensure_deployment(http: httpx.AsyncClient) -> UUID:

@@ -21,8 +21,8 @@ from tabario.tiers import Tier
 from tests.support.orchestrator import (
     Orchestrator,
     SettableClock,
-    delete_all_runs,
     ensure_deployment,
+    forget_everything,
     make_job,
     prefect_client,
 )
@@ -46,7 +46,7 @@ async def orchestrator(prefect_settings: PrefectSettings) -> AsyncIterator[Orche
     ):
         ours = Orchestrator(http, prefect, await ensure_deployment(http))
         yield ours
-        await delete_all_runs(ours.http)
+        await forget_everything(ours.http)
 
 
 @pytest.fixture
