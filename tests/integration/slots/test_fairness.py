@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -14,7 +14,10 @@ from tabario import names
 from tabario.cli.deployment import Outcome, deploy
 from tabario.clients.prefect import PrefectApi, Run
 from tabario.settings import ComfyUISettings, Settings, SlotSettings, WorkPoolSettings
+from tabario.slots.clock import utc_now
+from tabario.slots.fairness import Fairness
 from tabario.slots.keeper import Keeper
+from tabario.slots.leader import Leader
 from tabario.tiers import Tier
 from tests.integration.slots.conftest import StartRun, no_hints
 from tests.support.jobs import settings_for
@@ -186,6 +189,22 @@ async def test_the_next_keeper_makes_good_what_a_dead_one_left(
     assert await worker.offered() == [standard.flow_run_id]
     await heir.sweep()
     assert await worker.offered() == [premium.flow_run_id]
+
+
+@pytest.mark.parametrize("gone", [names.WORK_QUEUES.values(), [names.WORK_QUEUES[Tier.STANDARD]]])
+@pytest.mark.usefixtures("worker")
+async def test_nothing_is_put_in_order_before_both_queues_are_deployed(  # noqa: PLR0913, PLR0917 - fixtures
+    prefect: PrefectApi,
+    redis: Redis,
+    slots: SlotSettings,
+    orchestrator: Orchestrator,
+    settings: Settings,
+    gone: Iterable[str],
+) -> None:
+    for queue in gone:
+        (await orchestrator.http.delete(f"{POOL}/queues/{queue}")).raise_for_status()
+    assert not await Fairness(prefect.queues, Leader(redis), slots, clock=utc_now).order_queues()
+    await deploy_pool(settings, 1)
 
 
 async def test_a_queue_that_an_operator_paused_stays_paused(
