@@ -24,7 +24,7 @@ from tabario.slots.clock import utc_now
 from tabario.slots.leader import Leader
 from tabario.tiers import Tier
 from tests.integration.slots.conftest import StartRun, end_of_lease, forget_lease
-from tests.support.orchestrator import Orchestrator, new_user
+from tests.support.orchestrator import Orchestrator, StillClock, new_user
 
 NOTHING: frozenset[UUID] = frozenset()
 
@@ -76,6 +76,21 @@ def around_count(prefect: PrefectApi, monkeypatch: pytest.MonkeyPatch) -> Callab
         monkeypatch.setattr(prefect.leases, "read", watched)
 
     return arrange
+
+
+async def test_counts_are_compared_every_thirty_seconds(
+    prefect: PrefectApi, redis: Redis, slots: SlotSettings, claims: ObservedClaims, start: StartRun
+) -> None:
+    clock, run = StillClock(), await start(new_user())
+    claimant, lock = Claimant(claims, prefect.leases), anyio.Lock()
+    audit = Audit(prefect, claims, claimant, Leader(redis), slots, bookkeeping=lock, clock=clock)
+    held = {run.limit: frozenset({run.lease_id})}
+    assert await audit.suspects(held) == set()
+    await prefect.leases.lower_count(run.limit, 1)
+    clock.advance(29.9)
+    assert await audit.suspects(held) == set()
+    clock.advance(0.1)
+    assert await audit.suspects(held) == {run.limit}
 
 
 async def test_a_sound_limit_is_not_touched(

@@ -147,7 +147,7 @@ async def test_overdue_standard_jobs_do_not_pass_an_older_premium_one(
 
 
 async def test_premium_jobs_go_first_again_once_no_standard_one_is_overdue(
-    worker: Worker, queue_job: QueueJob, keeper: Keeper, clock: SettableClock
+    worker: Worker, queue_job: QueueJob, keeper: Keeper, clock: SettableClock, prefect: PrefectApi
 ) -> None:
     overdue = await queue_job(Tier.STANDARD)
     clock.advance(STANDARD_WAIT)
@@ -159,6 +159,10 @@ async def test_premium_jobs_go_first_again_once_no_standard_one_is_overdue(
     assert not (await keeper.sweep()).overdue
     await worker.finish(overdue)
     assert await worker.offered() == [premium.flow_run_id]
+    first, second = [await prefect.queues.read(tier) for tier in (Tier.PREMIUM, Tier.STANDARD)]
+    assert first is not None
+    assert second is not None
+    assert second.priority == first.priority + 1  # as deployed: a queue of an operator's own may come after
 
 
 @pytest.fixture

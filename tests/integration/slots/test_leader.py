@@ -30,6 +30,15 @@ async def test_who_steps_down_leads_no_more_and_another_may_at_once(redis: Redis
         await leader.confirm()
 
 
+async def test_who_finds_the_lock_gone_leads_no_more(redis: Redis) -> None:
+    leader = Leader(redis)
+    assert await leader.hold()
+    await redis.delete(names.KEEPER_LOCK_KEY)
+    with pytest.raises(NotLeading):
+        await leader.confirm()
+    assert not leader.is_leading
+
+
 async def test_a_keeper_that_is_cancelled_gives_the_lead_up(
     prefect: PrefectApi, redis: Redis, slots: SlotSettings
 ) -> None:
