@@ -56,7 +56,7 @@ class Liveness:
 
     async def look(self, live: Sequence[Run]) -> list[Verdict]:
         """The verdicts on those of the live runs that are dead."""
-        beats = await self._redis.mget([names.beat_key(run.flow_run_id) for run in live]) if live else []
+        beats = await self._redis.mget([names.beat_key(run.flow_run_id) for run in live])
         now = self._clock()
         self._sights = {run.flow_run_id: self._see(run, beat, now) for run, beat in zip(live, beats, strict=True)}
         return [verdict for run in live if (verdict := self._judge(run, self._sights[run.flow_run_id], now))]

@@ -133,14 +133,18 @@ async def test_nobody_claims_a_slot_while_the_count_is_mended(
     run, refused = await start(user, Tier.PREMIUM), []
 
     async def claim() -> None:
-        with pytest.raises(RetryLater) as refusal:
+        standing = await claims.standing(run.limit)
+        with pytest.raises(
+            RetryLater, match=r"^Your slots are being checked; try again in a few seconds\.$"
+        ) as refusal:
             await admission.admit(user, Tier.PREMIUM)
-        refused.append(refusal)
+        assert await claims.standing(run.limit) == standing
+        refused.append(refusal.value.retry_after)
 
     await orchestrator.prefect.leases.lower_count(run.limit, 1)
     claims.at_closing = claim
     assert await audit.mend(run.limit, NOTHING) == Mended(counted=1)
-    assert refused
+    assert refused == [2]
     await admission.admit(user, Tier.PREMIUM)
     assert await orchestrator.active_slots(user) == 2
 
