@@ -129,6 +129,15 @@ async def test_a_guessed_tier_changes_no_limit(admission: Admission, prefect: Pr
     assert limit.limit == 1
 
 
+async def test_a_tier_guessed_too_low_takes_no_slot_away(admission: Admission, prefect: PrefectApi) -> None:
+    user_id = new_user()
+    await admission.admit(user_id, Tier.PREMIUM)
+    await admission.admit(user_id, Tier.STANDARD, resize=False)
+    limit = await prefect.leases.read(names.slot_limit(user_id))
+    assert limit
+    assert (limit.limit, limit.active_slots) == (3, 2)
+
+
 async def test_a_missing_limit_is_made_and_counts_from_the_first_claim(
     admission: Admission, orchestrator: Orchestrator
 ) -> None:
