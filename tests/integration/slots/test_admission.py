@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from uuid import uuid4
 
 import anyio
@@ -8,6 +9,7 @@ from redis.asyncio import Redis
 
 from tabario import names
 from tabario.clients.prefect import Lease, PrefectApi, open_prefect
+from tabario.clients.prefect.leases import Limit
 from tabario.errors import RetryLater, SlotsFull
 from tabario.settings import PrefectSettings, SlotSettings
 from tabario.slots.admission import Admission
@@ -63,6 +65,37 @@ async def test_fifty_claims_at_once_through_two_replicas_get_exactly_three(
             for number in range(50):
                 group.start_soon(start, replicas[number % 2])
     assert sorted(outcomes) == ["full"] * 47 + ["in"] * 3
+
+
+async def test_the_refusal_of_one_user_is_not_told_to_another(admission: Admission) -> None:
+    full, other = new_user(), new_user()
+    await admission.admit(full, Tier.STANDARD)
+    let_in = list[str]()
+
+    async def ask(user_id: str) -> None:
+        with suppress(SlotsFull):
+            let_in.append((await admission.admit(user_id, Tier.STANDARD)).limit)
+
+    async with anyio.create_task_group() as group:
+        for user_id in (full, other):
+            group.start_soon(ask, user_id)
+    assert let_in == [names.slot_limit(other)]
+
+
+async def test_a_full_limit_that_has_just_vanished_is_told_by_the_tier(
+    admission: Admission, prefect: PrefectApi, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user_id, read = new_user(), prefect.leases.read
+    await admission.admit(user_id, Tier.STANDARD)
+
+    async def read_too_late(name: str) -> Limit | None:
+        await orchestrator.http.delete(f"/v2/concurrency_limits/{name}")
+        return await read(name)
+
+    monkeypatch.setattr(prefect.leases, "read", read_too_late)
+    with pytest.raises(SlotsFull) as refusal:
+        await admission.admit(user_id, Tier.STANDARD)
+    assert refusal.value.limit == 1
 
 
 async def test_an_upgrade_acts_on_the_next_request(admission: Admission) -> None:
