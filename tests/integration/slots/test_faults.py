@@ -125,15 +125,16 @@ async def deaf_admission(
         yield Admission(Leases(http), redis, slots)
 
 
-async def test_a_claim_whose_reply_was_lost_is_freed_when_its_lease_must_be_over(
+async def test_claims_whose_replies_were_lost_are_freed_when_their_leases_must_be_over(
     keeper: Keeper, deaf_admission: Admission, orchestrator: Orchestrator, clock: SettableClock
 ) -> None:
     user_id = new_user()
-    await orchestrator.prefect.leases.create(names.slot_limit(user_id), 1)
-    with pytest.raises(OutcomeUnknown):
-        await deaf_admission.admit(user_id, Tier.STANDARD)
+    await orchestrator.prefect.leases.create(names.slot_limit(user_id), 3)
+    for _ in range(2):
+        with pytest.raises(OutcomeUnknown):
+            await deaf_admission.admit(user_id, Tier.PREMIUM)
     await keeper.sweep()
-    assert await orchestrator.active_slots(user_id) == 1
+    assert await orchestrator.active_slots(user_id) == 2
     clock.advance(81)
     await keeper.sweep()
     assert await orchestrator.active_slots(user_id) == 0
