@@ -54,6 +54,7 @@ async def test_the_claims_that_led_to_a_closer_look_are_struck_off_and_a_crashed
     keeper: Keeper, start: StartRun, orchestrator: Orchestrator, redis: Redis, clock: SettableClock
 ) -> None:
     run, claims = await start(new_user()), Claims(redis, clock=lambda: utc_now() - timedelta(days=1))
+    await keeper.sweep()  # strikes off its claim
     await orchestrator.set_state(run, "CRASHED")  # it lives no more, and is resumed only later
     await claims.enter(run.limit, "an old claim", seconds=60)
     now = Claims(redis, clock=clock)
