@@ -105,7 +105,13 @@ def working(directory: Path, **variables: str) -> Iterator[Worker]:
     environment = {**os.environ, MARK: mark, "PREFECT_HOME": str(directory / "home"), **variables}
     with (directory / "worker.log").open("wb") as log:
         shell = subprocess.Popen(
-            ["/bin/sh"], cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True
+            ["/usr/bin/env", "--default-signal=HUP", "/bin/sh"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            text=True,
         )
     worker = Worker(shell, directory, mark)
     try:
