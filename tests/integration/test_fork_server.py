@@ -21,6 +21,7 @@ import pytest
 from flows.engine.__main__ import received
 from flows.engine.forkserver import PRELOADED
 from flows.engine.handshake import GO, STATUS, address_of, encode, new_socket, require_own
+from tests.support.engine import FORK_SERVER, command_of, forks, variable_of
 from tests.support.servers import free_port
 from tests.support.waiting import wait_until
 
@@ -68,25 +69,21 @@ class Worker:
         return (self.directory / f"{run}.err").read_text()
 
     def servers(self) -> list[psutil.Process]:
-        return [one for one in self._family() if "flows.engine.forkserver" in one.cmdline()]
+        return [one for one in self._family() if FORK_SERVER in command_of(one)]
 
     def fork(self, run: str) -> psutil.Process:
         """The process that makes the run, once it has begun."""
+        found: list[psutil.Process] = []
 
-        def found() -> list[psutil.Process]:
-            return [one for one in self._family() if f"prefect.engine {run}" in " ".join(one.cmdline())]
+        def is_there() -> bool:
+            found.extend(forks(self._family(), run))
+            return bool(found)
 
-        wait_until(lambda: bool(found()), within=PATIENCE, what="the run is forked")
-        return found()[0]
+        wait_until(is_there, within=PATIENCE, what="the run is forked")
+        return found[0]
 
     def _family(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                if process.environ().get(MARK) == self.mark:
-                    process.cmdline()
-                    found.append(process)
-        return found
+        return [process for process in psutil.process_iter() if variable_of(process, MARK) == self.mark]
 
     def end(self) -> None:
         self.shell.kill()
