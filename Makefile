@@ -33,7 +33,7 @@ bench: $(VENV)/installed ## measure against baselines and limits (ONLY=name for 
 	@$(BIN)/python -m tests.benchmarks --only "$(ONLY)"
 
 USERS ?= 500
-soak: $(VENV)/installed ## let 500 users submit to four workers (SECONDS=1800 for longer, USERS=24 for what a job costs); writes build/soak.json
+soak: $(VENV)/installed ## let 500 users submit to four workers (SECONDS=1800 for longer); writes build/soak.json (USERS=24 for what a job costs: soak-24.json)
 	@$(BIN)/python -m tests.fleet.soak --seconds $(SECONDS) --users $(USERS)
 
 coverage: $(VENV)/installed ## which branches of the core and the front door the tests take; writes build/coverage.json
@@ -45,7 +45,7 @@ coverage: $(VENV)/installed ## which branches of the core and the front door the
 mutants: $(VENV)/installed ## change the slots in one place at a time: does a test notice? (SECONDS=3600 stops then); writes build/mutants.json
 	@$(BIN)/python -m tests.mutation $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS))
 
-evidence: $(VENV)/installed ## write docs/evidence.md and the README's table from what bench and chaos measured
+evidence: $(VENV)/installed ## write docs/evidence.* and the tables of README and docs/scaling.md from what was measured
 	@$(BIN)/python -m tests.benchmarks.evidence
 
 lint: $(VENV)/installed ## types, style, arrows between packages

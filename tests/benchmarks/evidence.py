@@ -33,9 +33,11 @@ BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
 
 INTRODUCTION: Final = """# Evidence
 
-Made by `make evidence` from what `make bench`, `make chaos` and `make soak` wrote, each when it was last run. Each
-number is the median of its rounds, in which ours, the baseline and the limit took turns, or side by side where ComfyUI
-paints; the spread is (largest - smallest) / median of the ratios, and says nothing where there is one round.
+Made by `make evidence` from what `make bench`, `make chaos`, `make soak`, `make coverage` and `make mutants` wrote,
+each when it was last run: the day is beside it, and `git log` tells what has changed in the code since. Each number is
+the median of its rounds, in which ours, the baseline (another way to do it) and the limit (what no way could better)
+took turns, or ran side by side where ComfyUI paints. The ratio is the median of the rounds' ratios, not the ratio of
+the medians; of what to what, the list says. The spread is (largest - smallest) / median of the ratios.
 The machine had {cores} cores, on some days 1.7 times as slow as on others: compare ratios, not seconds of two lines.
 `make bench ONLY=name` repeats one line.
 """
@@ -43,10 +45,11 @@ CHAOS: Final = """
 ## Faults
 
 `make chaos SECONDS={seconds:.0f}` ({day}) broke a running stack {faults} times while users went on submitting:
-{submissions} submissions, {accepted} accepted, {refused} refused for want of a slot; the others met a fault, as in
-[the hour](chaos-hour.md). Seen in Prefect's own database and ComfyUI's own log, never in ours: {oversold} slots
+{submissions} submissions, {accepted} accepted, {refused} refused for want of a slot; the others met a fault.
+Seen in Prefect's own database and ComfyUI's own log, never in ours: {oversold} slots
 oversold, {leaked} leaked, {images_paid_twice} pictures paid twice, {jobs_lost} jobs lost, {metric_errors} counters off.
 Faults met each other, so a time to heal includes the waiting for those that struck meanwhile.
+An earlier hour of them, and what a review found after it: [chaos-hour.md](chaos-hour.md).
 
 | fault | times | healed after at most |
 |---|---:|---:|
@@ -59,21 +62,27 @@ to a front door, and to a second one when that refused the connection, before {w
 paints at once, all on the same {cores} cores, of which {machine_busy:.0%} were busy. Submissions
 {submissions} = accepted {accepted} + refused {refused} + unanswered {unanswered}. Accepted {accepted} = completed
 {completed} + running {running} + waiting {waiting}; {other_ends} ended otherwise, {missing} are missing, {oversold}
-users ran more than their tier allows. Answers to a start, of which callers repeat the last: {starts}.
+users ran more than their tier allows. Answers to a start, of which callers ask again after a 503: {starts}.
 {jobs_a_minute} films a minute; PostgreSQL had {database_connections} clients.
 
 | what | p50 | p99 |
 |---|---:|---:|
 """
 MEMORY: Final = """
-Memory in each fifth of the time, in MiB, of a service's first process: {memory}.
+A wait is that of a job which began: those still queued at the end waited for longer, and count nowhere.
+
+| memory of a service's first process, MiB | in each fifth of the time |
+|---|---|
+"""
+TABLES: Final = """
 Prefect's database forgets a run 30 days after its end and an event after 7; its largest tables were
 {tables}.
 """
 STARTS: Final = ("202", "409 slots_full with Retry-After", "503 unavailable with Retry-After")
 COSTS: Final = """
-`make soak USERS=24 SECONDS={seconds:.0f}` ({day}), with few jobs in the queue: what is used each second while nobody
-asks for anything, and what each completed job of its second half added to that.
+`make soak USERS=24 SECONDS={seconds:.0f}` ({day}), on {cores} cores of which {machine_busy:.0%} were busy, with a short
+queue: of {accepted} accepted jobs {completed} were completed and {waiting} waited at the end. What is used each second
+while nobody asks for anything, and what each completed job of its second half added to that.
 
 | what | idle, a second | a job |
 |---|---:|---:|
@@ -92,9 +101,9 @@ UNNOTICED: Final = """
 |---|---|
 """
 HIGHLIGHTS: Final[Mapping[str, str]] = {
-    "image_loop_busy_1_job": "share of an image loop in which ComfyUI paints, over that of asking every 5 s",
-    "merge_vs_encoder": "CPU of the merge over the bare encoder's",
-    "merge_vs_peer": "how much faster than MoviePy clips and a second encode, in CPU",
+    "image_loop_busy_1_job": "share of an image loop in which ComfyUI paints, over asking every 5 s (more: better)",
+    "merge_vs_encoder": "CPU of the merge over the bare encoder's (less: better, as below)",
+    "merge_vs_peer": "how much faster than MoviePy clips and a second encode, in CPU (more: better)",
     "submit_vs_prefect": "time of a submission over the three bare calls to Prefect",
     "first_task_vs_stock": "time to the first task over a stock worker's",
     "exporter_poll_calls": "calls of a poll with 20,000 runs over reading them all",
@@ -124,7 +133,7 @@ def evidence(found: Mapping[str, Any], benchmarks: Mapping[str, Benchmark]) -> s
     if soak := found.get("soak"):
         parts += _soak(soak, found["cores"])
     if steady := found.get("soak-24"):
-        parts += _costs(steady)
+        parts += _costs(steady, found["cores"])
     if coverage := found.get("coverage"):
         parts.append(COVERAGE.format(**coverage))
     if mutants := found.get("mutants"):
@@ -138,8 +147,15 @@ def evidence(found: Mapping[str, Any], benchmarks: Mapping[str, Benchmark]) -> s
 def _unnoticed(mutants: Mapping[str, str]) -> Iterable[str]:
     reasons = tomllib.loads(REASONS.read_text(encoding="utf-8"))
     for mutant, change in mutants.items():
-        module = mutant.split(".x", 1)[0].removeprefix("tabario.")
-        yield f"| {module}: `{change.replace('|', chr(92) + '|')}` | {reasons.get(mutant, 'a test is missing')} |"
+        shown = change.replace("|", r"\|")
+        yield f"| `{_place(mutant)}`: `{shown}` | {reasons.get(mutant, 'a test is missing')} |"
+
+
+def _place(mutant: str) -> str:
+    """The method or function that mutmut changed, from the name it gives to the mutant."""
+    module, _, function = mutant.removeprefix("tabario.").partition(".x")
+    name = function.rpartition("__mutmut_")[0].strip("ǁ").replace("ǁ", ".").removeprefix("_")
+    return f"{module}.{name}"
 
 
 def _soak(soak: Mapping[str, Any], cores: int) -> Iterable[str]:
@@ -149,13 +165,14 @@ def _soak(soak: Mapping[str, Any], cores: int) -> Iterable[str]:
     rows = {f"answer to {route}": times for route, times in soak["latency"].items()}
     rows |= {f"wait in the queue {queue}": times for queue, times in soak["queue_wait"].items()}
     yield from _lines(f"| {what} | {_number(p50)} s | {_number(p99)} s |" for what, (p50, p99) in rows.items())
-    memory = "; ".join(f"{service} {', '.join(map(str, sizes))}" for service, sizes in soak["memory"].items())
+    yield MEMORY
+    yield from _lines(f"| {service} | {', '.join(map(str, sizes))} |" for service, sizes in soak["memory"].items())
     tables = ", ".join(f"{name} ({size / 1000:.1f} MB)" for name, size in soak["largest_tables"].items())
-    yield MEMORY.format(memory=memory, tables=tables)
+    yield TABLES.format(tables=tables)
 
 
-def _costs(soak: Mapping[str, Any]) -> Iterable[str]:
-    yield COSTS.format(**soak)
+def _costs(soak: Mapping[str, Any], cores: int) -> Iterable[str]:
+    yield COSTS.format(**soak, cores=cores)
     idle = soak["idle"]
     yield from _lines(f"| {what} | {idle[what]:.3g} | {_number(cost)} |" for what, cost in soak["costs"].items())
 
@@ -163,12 +180,12 @@ def _costs(soak: Mapping[str, Any]) -> Iterable[str]:
 def with_highlights(readme: str, bench: Mapping[str, Any]) -> str:
     """The README with its table made anew."""
     rows = [
-        f"| {what} | {_number(bench[name]['ratio'])} | {bench[name]['spread']:.0%} |"
+        f"| {what} | {_number(bench[name]['ratio'])} | {_spread(bench[name])} |"
         for name, what in HIGHLIGHTS.items()
         if name in bench
     ]
     return with_table(
-        readme, _lines(["| measured side by side (`make bench`) | ratio | spread |", "|---|---:|---:|", *rows])
+        readme, _lines(["| measured in turns (`make bench`) | ratio | spread |", "|---|---:|---:|", *rows])
     )
 
 
@@ -200,8 +217,12 @@ def _table(bench: Mapping[str, Any]) -> Iterable[str]:
     yield "|---|---:|---:|---:|---|---:|---:|---:|---|"
     for name, one in bench.items():
         numbers = " | ".join(_number(one[key]) for key in ("ours", "baseline", "limit"))
-        ratio = f"{_number(one['ratio'])} | {one['spread']:.0%}"
+        ratio = f"{_number(one['ratio'])} | {_spread(one)}"
         yield f"| `{name}` | {numbers} | {one['unit']} | {ratio} | {one['rounds']} | {one['day']} |"
+
+
+def _spread(figures: Mapping[str, Any]) -> str:
+    return f"{figures['spread']:.0%}" if figures["rounds"] > 1 else "-"
 
 
 def _number(number: float | None) -> str:

@@ -43,9 +43,9 @@ async def usage(composition: Composition, database: Database) -> Usage:
 
 
 def rates(before: Usage, after: Usage) -> dict[str, float]:
-    """What was used each second."""
+    """What was used each second. Nothing was of what shrank, as a memory does that forgets older things."""
     seconds = after.at - before.at
-    return {name: (amount - before.amounts[name]) / seconds for name, amount in after.amounts.items()}
+    return {name: max(0.0, amount - before.amounts[name]) / seconds for name, amount in after.amounts.items()}
 
 
 def costs_of_a_job(before: Usage, after: Usage, idle: Mapping[str, float]) -> dict[str, float]:

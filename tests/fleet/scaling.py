@@ -60,6 +60,7 @@ def demand(measured: Measured, concurrent: int) -> dict[str, float]:
         "cores of Prefect's API": api,
         "processes of Prefect's API": api_processes,
         "cores of Prefect's services": used("CPU of prefect-services, s"),
+        "PostgreSQL, cores": used("CPU of postgres, s"),
         "PostgreSQL, transactions/s": used("transactions of PostgreSQL"),
         "PostgreSQL, connections at most": CONNECTIONS_A_SERVER * (api_processes + 1),
         "PostgreSQL, million rows in 30 days": rate * job["rows of PostgreSQL"] * RETENTION_DAYS * DAY / 1e6,
@@ -71,9 +72,8 @@ def demand(measured: Measured, concurrent: int) -> dict[str, float]:
 
 
 def carried(measured: Measured, part: str) -> float:
-    """How many jobs at once one process of a part carries that is kept `BUSY` at most, on a core of its own."""
-    name = f"CPU of {part}, s"
-    return (BUSY - measured.idle[name]) / measured.job[name] * measured.seconds
+    """How many jobs at once each process of a part carries that is kept `BUSY` at most, beside what idling uses."""
+    return BUSY / measured.job[f"CPU of {part}, s"] * measured.seconds
 
 
 def films_a_minute(measured: Measured, cores: float) -> float:
@@ -93,11 +93,13 @@ def page(measured: Measured, soak: Mapping[str, Any], cores: float) -> Iterable[
     parts = {"Prefect's API": "prefect-server", "a front door": "front-door"}
     parts |= {"Prefect's services": "prefect-services", "Redis": "redis"}
     loads = ", ".join(f"{words} {_rounded(carried(measured, part))}" for words, part in parts.items())
-    yield f"\nSuch a job takes {measured.seconds:.0f} s. One process, kept at most {BUSY:.0%} busy, carries at once:\n"
+    yield f"\nSuch a job takes {measured.seconds:.0f} s. Each process, kept at most {BUSY:.0%} busy, carries at once:\n"
     yield f"{loads}.\n"
     predicted = films_a_minute(measured, cores * soak["machine_busy"])
     yield "\nAt the small end, these costs, those of the second half of the soak, let the cores that did everything\n"
-    yield f"make {predicted:.1f} small films a minute; over the whole of it they made {soak['jobs_a_minute']:.1f}.\n"
+    made = soak["jobs_a_minute"]
+    yield f"make {predicted:.1f} small films a minute; over the whole of it they made {made:.1f}. The model is off by\n"
+    yield f"{predicted / made - 1:.0%} there.\n"
 
 
 def _rounded(number: float) -> str:

@@ -11,7 +11,7 @@ from tests.fleet.scaling import Measured, carried, demand, films_a_minute
 
 UNITS = (
     *("CPU of worker, s", "CPU of front-door, s", "CPU of prefect-server, s", "CPU of prefect-services, s"),
-    *("CPU of redis, s", "commands of Redis", "Redis, kB"),
+    *("CPU of redis, s", "commands of Redis", "Redis, kB", "CPU of postgres, s"),
     *("transactions of PostgreSQL", "rows of PostgreSQL", "PostgreSQL, kB"),
 )
 MEASURED = Measured(idle=dict.fromkeys(UNITS, 0.1), job=dict.fromkeys(UNITS, 2.0), merge_cpu=40, overhead=8)
@@ -31,11 +31,11 @@ def test_ten_times_the_jobs_need_ten_times_as_much_beyond_what_is_used_when_idle
 
 
 def test_a_machine_that_does_everything_makes_as_many_films_as_its_cores_allow() -> None:
-    assert films_a_minute(MEASURED, 2.5) == pytest.approx(60 * (2.5 - 5 * 0.1) / (5 * 2))
+    assert films_a_minute(MEASURED, 2.5) == pytest.approx(60 * (2.5 - 6 * 0.1) / (6 * 2))
 
 
-def test_a_part_carries_what_its_core_has_left() -> None:
-    assert carried(MEASURED, "redis") == pytest.approx((0.6 - 0.1) / 2 * 60)
+def test_a_process_carries_jobs_until_its_core_is_busy_enough() -> None:
+    assert carried(MEASURED, "redis") == pytest.approx(0.6 / 2 * 60)
 
 
 def test_the_page_shows_what_the_kept_figures_give() -> None:
