@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 
 from rich.console import Console
 
@@ -57,7 +58,7 @@ def _print_addresses(running: RunningStack, console: Console) -> None:
         f"\n  Front door         {running.api_url}/docs"
         f"\n  Metrics            {running.api_url}/metrics  and  {running.exporter_url}/metrics"
         f"\n  ComfyUI            {running.comfyui_url}"
-        "\n  A token            tabario token"
+        f"\n  A token            {sys.argv[0]} token"
         "\n  A film             make demo, in another terminal"
         "\n  To stop            Ctrl+C\n",
         soft_wrap=True,
