@@ -25,15 +25,13 @@ class Usage:
 
 async def usage(composition: Composition, database: Database) -> Usage:
     """Reads processes, Redis and PostgreSQL. Services that run twice count as one."""
-    password = composition.secret("redis_password", "redis").read_text().strip()
-    async with Redis(host=composition.address("redis"), password=password) as redis:
+    async with _redis(composition) as redis:
         info = await redis.info("everything")
     amounts: defaultdict[str, float] = defaultdict(float)
     for service in composition.processes:
         amounts[f"CPU of {re.sub(r'-[0-9]+$', '', service)}, s"] += _cpu_seconds(composition, service)
     amounts |= {
         "commands of Redis": int(info["total_commands_processed"]),
-        "Redis, kB": int(info["used_memory_dataset"]) / 1000,  # without clients' buffers, which come and go
         "transactions of PostgreSQL": await database.transactions(),
         "rows of PostgreSQL": await database.rows(),
         "PostgreSQL, kB": await database.size() / 1000,
@@ -42,10 +40,21 @@ async def usage(composition: Composition, database: Database) -> Usage:
     return Usage(time.monotonic(), completed, dict(amounts))
 
 
+async def kept_in_redis(composition: Composition) -> float:
+    """What our own keys hold, in kB. Redis' memory as a whole rises and falls with Prefect's messages."""
+    async with _redis(composition) as redis:
+        return sum([await redis.memory_usage(key) or 0 async for key in redis.scan_iter(count=1000)]) / 1000
+
+
+def _redis(composition: Composition) -> Redis:
+    password = composition.secret("redis_password", "redis").read_text().strip()
+    return Redis(host=composition.address("redis"), password=password, db=1)  # ours in docker-compose.yml
+
+
 def rates(before: Usage, after: Usage) -> dict[str, float]:
-    """What was used each second. Nothing was of what shrank, as a memory does that forgets older things."""
+    """What was used each second."""
     seconds = after.at - before.at
-    return {name: max(0.0, amount - before.amounts[name]) / seconds for name, amount in after.amounts.items()}
+    return {name: (amount - before.amounts[name]) / seconds for name, amount in after.amounts.items()}
 
 
 def costs_of_a_job(before: Usage, after: Usage, idle: Mapping[str, float]) -> dict[str, float]:

@@ -21,18 +21,23 @@ DAY: Final = 86_400.0
 
 @dataclass(frozen=True)
 class Measured:
-    """Of an installation and a job: `idle` is used each second, `job` by each job; CPU and overhead are in seconds."""
+    """Of an installation and a job: `idle` is used each second, `job` by each job; CPU and overhead are in seconds.
+
+    Of each job Redis keeps `kept_in_redis` kB.
+    """
 
     idle: Mapping[str, float]
     job: Mapping[str, float]
     merge_cpu: float
     overhead: float
+    kept_in_redis: float
 
     @classmethod
     def of(cls, evidence: Mapping[str, Any]) -> Measured:
         """From docs/evidence.json. Raises KeyError when something was never measured."""
         bench, soak = evidence["bench"], evidence["soak-24"]
-        return cls(soak["idle"], soak["costs"], bench["merge_vs_encoder"]["ours"], bench["job_overhead"]["ours"])
+        merge_cpu, overhead = bench["merge_vs_encoder"]["ours"], bench["job_overhead"]["ours"]
+        return cls(soak["idle"], soak["costs"], merge_cpu, overhead, soak["kept_in_redis"])
 
     @property
     def seconds(self) -> float:
@@ -67,7 +72,7 @@ def demand(measured: Measured, concurrent: int) -> dict[str, float]:
         "PostgreSQL, GB in 30 days": rate * job["PostgreSQL, kB"] * RETENTION_DAYS * DAY / 1e6,
         "Redis, commands/s": used("commands of Redis"),
         "Redis, cores": used("CPU of redis, s"),
-        "Redis, GB in 7 days": rate * job["Redis, kB"] * RECORD_DAYS * DAY / 1e6,
+        "Redis, GB in 7 days": rate * measured.kept_in_redis * RECORD_DAYS * DAY / 1e6,
     }
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from tabario.tiers import Tier
 from tests.chaos.witness import TERMINAL
 from tests.fleet.callers import Callers, calling, new_users
-from tests.fleet.costs import costs_of_a_job, rates, usage
+from tests.fleet.costs import costs_of_a_job, kept_in_redis, rates, usage
 from tests.fleet.database import Database
 from tests.fleet.installation import doors_of, fleet
 from tests.support.arguments import at_least_one, positive
@@ -65,6 +65,7 @@ class Soak:
     `submissions` were `accepted`, `refused`, or never answered (`unanswered`). Of accepted jobs the database must know
     every one: `missing` are those that it does not, `unknown` runs are those that nobody was told of. `idle` is what
     was used each second before anybody came, `costs` what each job added that was completed in the second half.
+    `kept_in_redis` is in kB for each accepted job.
     """
 
     seconds: float
@@ -89,6 +90,7 @@ class Soak:
     memory: dict[str, list[float]] = field(default_factory=dict)
     database_connections: int = 0
     largest_tables: dict[str, float] = field(default_factory=dict)
+    kept_in_redis: float = 0.0
     idle: dict[str, float] = field(default_factory=dict)
     costs: dict[str, float] = field(default_factory=dict)
 
@@ -163,6 +165,7 @@ async def _load(found: Soak, callers: Callers, composition: Composition, *, user
     found.largest_tables = await database.largest_tables()
     found.settle(submissions, await database.states())
     found.answers = dict(sorted(callers.seen.items()))
+    found.kept_in_redis = round(await kept_in_redis(composition) / max(1, found.accepted), 2)
     found.oversold = len(oversold)
     found.jobs_a_minute = round(60 * found.completed / found.seconds, 2)
     found.latency = {route: _p50_p99(times) for route, times in callers.seconds.items()}

@@ -71,10 +71,6 @@ async def test_page_tells_of_a_soak() -> None:
     assert "| CPU of redis, s | 0.0125 | 0.25 |" in page
 
 
-def test_what_shrinks_used_nothing() -> None:
-    assert rates(Usage(100, 0, {"kB": 70}), Usage(110, 0, {"kB": 40})) == {"kB": 0}
-
-
 def test_the_costs_of_a_job_are_what_comes_on_top_of_an_idle_installation() -> None:
     before, later = Usage(100, 3, {"commands": 500, "rows": 70}), Usage(110, 3, {"commands": 600, "rows": 70})
     loaded = Usage(130, 7, {"commands": 1000, "rows": 90})

@@ -11,10 +11,12 @@ from tests.fleet.scaling import Measured, carried, demand, films_a_minute
 
 UNITS = (
     *("CPU of worker, s", "CPU of front-door, s", "CPU of prefect-server, s", "CPU of prefect-services, s"),
-    *("CPU of redis, s", "commands of Redis", "Redis, kB", "CPU of postgres, s"),
+    *("CPU of redis, s", "commands of Redis", "CPU of postgres, s"),
     *("transactions of PostgreSQL", "rows of PostgreSQL", "PostgreSQL, kB"),
 )
-MEASURED = Measured(idle=dict.fromkeys(UNITS, 0.1), job=dict.fromkeys(UNITS, 2.0), merge_cpu=40, overhead=8)
+MEASURED = Measured(
+    idle=dict.fromkeys(UNITS, 0.1), job=dict.fromkeys(UNITS, 2.0), merge_cpu=40, overhead=8, kept_in_redis=5
+)
 
 
 def test_a_film_takes_the_time_of_its_parts() -> None:
@@ -27,6 +29,7 @@ def test_ten_times_the_jobs_need_ten_times_as_much_beyond_what_is_used_when_idle
     assert few["GPUs"] == 32
     assert few["Redis, commands/s"] == pytest.approx(0.1 + 2)
     assert many["Redis, commands/s"] == pytest.approx(0.1 + 20)
+    assert few["Redis, GB in 7 days"] == pytest.approx(7 * 24 * 3600 * 5 / 1e6)
     assert many["memory of flows, GiB"] == pytest.approx(10 * few["memory of flows, GiB"])
 
 
