@@ -28,7 +28,7 @@ class ProcessSeries:
         self._registries = [own, REGISTRY]
         if multiprocess_directory is not None:
             group = CollectorRegistry()
-            MultiProcessCollector(group, path=str(multiprocess_directory))  # type: ignore[no-untyped-call]  # untyped
+            MultiProcessCollector(group, path=str(multiprocess_directory))  # type: ignore[no-untyped-call]  # prometheus_client gives it no types
             self._registries = [group]
 
     def collect(self) -> Iterator[Family]:

@@ -2,7 +2,8 @@
 
 Messages go over an abstract Unix socket that keeps their limits, each a JSON object: a request with the standard
 streams beside it; the pid of the fork, or that the server made way for another; `GO`; and at the fork's end the status
-that `waitpid` gave. Only the standard library is imported: this is read before every run.
+that `waitpid` gave. Only the standard library is imported: this is read before every run. The environment is handed on
+as a whole, so that it is taken from the process; nothing in it is a setting of this package.
 """
 
 from __future__ import annotations
