@@ -28,6 +28,7 @@ KEEPER_LOCK_KEY: Final = "video_orchestrator:keeper:lock"
 KEEPER_FENCE_KEY: Final = "video_orchestrator:keeper:fence"
 KEEPER_FRESH_KEY: Final = "video_orchestrator:keeper:fresh"
 KEEPER_SWEPT_KEY: Final = "video_orchestrator:keeper:swept"
+KEEPER_SIGHTS_KEY: Final = "video_orchestrator:keeper:sights"
 RATE_PREFIX: Final = "video_orchestrator:rate"  # of the lists of a user's latest requests
 CLAIMS_KEY: Final = "video_orchestrator:claims"
 PLACES_KEY: Final = "video_orchestrator:places"  # hash: every picture that has or wants a place at a ComfyUI server

@@ -130,7 +130,7 @@ class Keeper:
         while True:
             if not self._leader.is_leading:
                 self._renewals.forget()
-                self._liveness.forget()
+                self._liveness.pause()
                 await anyio.sleep(min(FOLLOWER_SECONDS, self._settings.sweep))
                 continue
             await self.sweep_or_log()
@@ -147,7 +147,7 @@ class Keeper:
             log.exception("A pass of the keeper failed; the next one tries again.")
             self._renewals.forget()
             if isinstance(error, RedisError | NotLeading):
-                self._liveness.forget()
+                self._liveness.pause()
             return False
         return True
 

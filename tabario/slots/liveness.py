@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from pydantic import TypeAdapter, ValidationError
 from redis.asyncio import Redis
 
 from tabario import names
 from tabario.clients.prefect.models import Run, RunState
 from tabario.settings import SlotSettings
 from tabario.slots.clock import Clock
+from tabario.slots.heartbeat import KEY_SECONDS
 
 FIRST_BEAT: Final = timedelta(seconds=60)
 """It comes a few seconds after a run is RUNNING, and as soon after a Redis that forgot all beats is back."""
@@ -30,17 +32,22 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """What was last seen of a run, and since when that has not changed."""
+    """What was last seen of a run, and for how long it has been watched without a change."""
 
     state_id: UUID
     beat: str | bytes | None
-    since: datetime
+    silent: timedelta
+
+
+_SIGHTS: Final = TypeAdapter(dict[UUID, _Sight])
 
 
 class Liveness:
     """Watches beats and waiting times.
 
-    A beat is compared with what this process saw before, so the clocks of other hosts do not matter.
+    Silence counts only while somebody watches: a flow whose Redis is away cannot beat. What was seen is kept in Redis,
+    so that the next keeper watches on where this one stopped. Each measures on its own clock; those of other hosts do
+    not matter. `redis` decodes its answers.
     """
 
     def __init__(self, redis: Redis, settings: SlotSettings, *, clock: Clock) -> None:
@@ -49,29 +56,44 @@ class Liveness:
         self._pending_limit = timedelta(seconds=settings.pending_limit)
         self._clock = clock
         self._sights: dict[UUID, _Sight] = {}
+        self._looked: datetime | None = None
 
-    def forget(self) -> None:
-        """Starts to watch anew: after a gap in the watch, silence proves nothing."""
-        self._sights.clear()
+    def pause(self) -> None:
+        """Stops the watch until the next look, before which another keeper may have watched."""
+        self._looked = None
 
     async def look(self, live: Sequence[Run]) -> list[Verdict]:
-        """The verdicts on those of the live runs that are dead."""
+        """The verdicts on those of the live runs that are dead. Raises RedisError."""
         beats = await self._redis.mget([names.beat_key(run.flow_run_id) for run in live])
         now = self._clock()
-        self._sights = {run.flow_run_id: self._see(run, beat, now) for run, beat in zip(live, beats, strict=True)}
+        if self._looked is None:
+            self._sights, watched = await self._recall(), timedelta()
+        else:
+            watched = now - self._looked
+        self._sights = {run.flow_run_id: self._see(run, beat, watched) for run, beat in zip(live, beats, strict=True)}
+        await self._redis.set(names.KEEPER_SIGHTS_KEY, _SIGHTS.dump_json(self._sights), ex=KEY_SECONDS)
+        self._looked = now
         return [verdict for run in live if (verdict := self._judge(run, self._sights[run.flow_run_id], now))]
 
-    def _see(self, run: Run, beat: str | bytes | None, now: datetime) -> _Sight:
+    async def _recall(self) -> dict[UUID, _Sight]:
+        """What a keeper saw last; nothing when there is none, or a version before this one saw it."""
+        kept = await self._redis.get(names.KEEPER_SIGHTS_KEY)
+        try:
+            return _SIGHTS.validate_json(kept or "{}")
+        except ValidationError:
+            return {}
+
+    def _see(self, run: Run, beat: str | bytes | None, watched: timedelta) -> _Sight:
         before = self._sights.get(run.flow_run_id)
         if before is not None and (before.state_id, before.beat) == (run.state_id, beat):
-            return before
-        return _Sight(run.state_id, beat, now)
+            return replace(before, silent=before.silent + watched)
+        return _Sight(run.state_id, beat, timedelta())
 
     def _judge(self, run: Run, sight: _Sight, now: datetime) -> Verdict | None:
         in_state = now - run.state_since
         if run.state is RunState.PENDING and in_state > self._pending_limit:
             return Verdict(run, RunState.CRASHED, "Its process did not start in time.")
-        silent = now - sight.since > (self._silence if sight.beat is not None else FIRST_BEAT)
+        silent = sight.silent > (self._silence if sight.beat is not None else FIRST_BEAT)
         if run.state is RunState.RUNNING and silent:
             return Verdict(run, RunState.CRASHED, "Its process gave no sign of life.")
         if run.state is RunState.CANCELLING and (silent or (sight.beat is None and in_state > self._pending_limit)):

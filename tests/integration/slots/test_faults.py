@@ -241,6 +241,24 @@ async def test_silence_counts_on_while_prefect_is_away(
     assert await orchestrator.state_of(run) == "Crashed"
 
 
+async def test_silence_counts_on_though_each_keeper_lives_for_less(
+    start: StartRun, orchestrator: Orchestrator, slots: SlotSettings, clock: SettableClock, redis: Redis
+) -> None:
+    run = await start(new_user())
+    await orchestrator.set_state(run, "RUNNING")
+    async with beating(redis, run.flow_run_id):
+        pass
+    for seconds in (10, 10, 11):
+        assert await orchestrator.state_of(run) == "Running"
+        keeper = Keeper(orchestrator.prefect, redis, slots, hints=no_hints, clock=clock)
+        assert await keeper.lead()
+        await keeper.sweep()
+        clock.advance(seconds)
+        await keeper.sweep()
+        await redis.delete(names.KEEPER_LOCK_KEY)  # it was killed, and its lead has run out
+    assert await orchestrator.state_of(run) == "Crashed"
+
+
 async def test_a_cancellation_that_no_process_hears_ends_all_the_same(
     keeper: Keeper, start: StartRun, orchestrator: Orchestrator, clock: SettableClock, redis: Redis
 ) -> None:

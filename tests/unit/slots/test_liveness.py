@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import uuid4
 
 import pytest
@@ -10,6 +11,7 @@ from redis.asyncio import Redis
 from tabario import names
 from tabario.clients.prefect import Run, RunState
 from tabario.settings import SlotSettings
+from tabario.slots.heartbeat import beating
 from tabario.slots.liveness import Liveness
 from tests.support.orchestrator import StillClock, make_job, new_user
 from tests.support.runs import new_run
@@ -18,9 +20,18 @@ INSTANT = 0.001
 SILENT, NOT_STARTED = "Its process gave no sign of life.", "Its process did not start in time."
 
 
+Watch = Callable[[], Liveness]
+
+
 @pytest.fixture
-def liveness(redis: Redis, clock: StillClock) -> Liveness:
-    return Liveness(redis, SlotSettings(pending_limit=50, silence=30), clock=clock)
+def watch(redis: Redis, clock: StillClock) -> Watch:
+    """Makes the watch of another keeper."""
+    return lambda: Liveness(redis, SlotSettings(pending_limit=50, silence=30), clock=clock)
+
+
+@pytest.fixture
+def liveness(watch: Watch) -> Liveness:
+    return watch()
 
 
 def run_in(state: RunState, clock: StillClock) -> Run:
@@ -76,15 +87,77 @@ async def test_a_new_state_starts_the_watch_anew_though_the_beat_stands_still(
     assert await verdicts(liveness, run.model_copy(update={"state_id": uuid4()})) == []
 
 
-async def test_after_a_gap_in_the_watch_silence_proves_nothing(
-    liveness: Liveness, clock: StillClock, redis: Redis
-) -> None:
+async def test_silence_that_nobody_watched_does_not_count(liveness: Liveness, clock: StillClock, redis: Redis) -> None:
     run = run_in(RunState.RUNNING, clock)
     await redis.set(names.beat_key(run.flow_run_id), 7)
     await liveness.look([run])
-    liveness.forget()
-    clock.advance(31)
+    clock.advance(20)
+    await liveness.look([run])
+    liveness.pause()
+    clock.advance(300)
     assert await verdicts(liveness, run) == []
+    clock.advance(10)
+    assert await verdicts(liveness, run) == []
+    clock.advance(INSTANT)
+    assert await verdicts(liveness, run) == [(run, RunState.CRASHED, SILENT)]
+
+
+async def test_each_keeper_watches_on_where_the_last_one_stopped(watch: Watch, clock: StillClock, redis: Redis) -> None:
+    run, beats_on = run_in(RunState.RUNNING, clock), run_in(RunState.RUNNING, clock)
+    for one in (run, beats_on):
+        await redis.set(names.beat_key(one.flow_run_id), 7)
+    for _ in range(3):  # each sees 10 s of it, and is gone for 100
+        keeper = watch()
+        assert await verdicts(keeper, run, beats_on) == []
+        clock.advance(10)
+        assert await verdicts(keeper, run, beats_on) == []
+        clock.advance(100)
+        await redis.incr(names.beat_key(beats_on.flow_run_id))
+    keeper = watch()
+    assert await verdicts(keeper, run, beats_on) == []
+    clock.advance(INSTANT)
+    assert await verdicts(keeper, run, beats_on) == [(run, RunState.CRASHED, SILENT)]
+
+
+async def test_a_keeper_that_leads_again_trusts_what_another_saw_meanwhile(
+    watch: Watch, clock: StillClock, redis: Redis
+) -> None:
+    run = run_in(RunState.RUNNING, clock)
+    ours, other = watch(), watch()
+    await redis.set(names.beat_key(run.flow_run_id), 7)
+    await ours.look([run])
+    clock.advance(20)
+    await ours.look([run])
+    ours.pause()
+    await redis.incr(names.beat_key(run.flow_run_id))
+    await other.look([run])
+    await redis.decr(names.beat_key(run.flow_run_id))  # so that only the other one can tell that it beat
+    await other.look([run])
+    await ours.look([run])
+    clock.advance(30)
+    assert await verdicts(ours, run) == []
+
+
+async def test_what_a_keeper_of_another_version_saw_begins_anew(watch: Watch, clock: StillClock, redis: Redis) -> None:
+    run = run_in(RunState.RUNNING, clock)
+    await redis.set(names.beat_key(run.flow_run_id), 7)
+    await redis.set(names.KEEPER_SIGHTS_KEY, '{"runs": 3}')
+    keeper = watch()
+    assert await verdicts(keeper, run) == []
+    clock.advance(30)
+    assert await verdicts(keeper, run) == []
+    clock.advance(INSTANT)
+    assert await verdicts(keeper, run) == [(run, RunState.CRASHED, SILENT)]
+
+
+async def test_what_was_seen_is_kept_for_as_long_as_the_beats(
+    liveness: Liveness, clock: StillClock, redis: Redis
+) -> None:
+    run = run_in(RunState.RUNNING, clock)
+    async with beating(redis, run.flow_run_id):
+        await liveness.look([run])
+    of_beat, of_sights = await redis.ttl(names.beat_key(run.flow_run_id)), await redis.ttl(names.KEEPER_SIGHTS_KEY)
+    assert of_beat - 1 <= of_sights <= of_beat + 1
 
 
 async def test_a_cancelling_run_that_never_beat_ends_after_the_pending_limit(
