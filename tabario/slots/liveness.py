@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -15,10 +15,12 @@ from tabario import names
 from tabario.clients.prefect.models import Run, RunState
 from tabario.settings import SlotSettings
 from tabario.slots.clock import Clock
-from tabario.slots.heartbeat import KEY_SECONDS
+from tabario.slots.heartbeat import BEAT_SECONDS, KEY_SECONDS
 
 FIRST_BEAT: Final = timedelta(seconds=60)
 """It comes a few seconds after a run is RUNNING, and as soon after a Redis that forgot all beats is back."""
+ENOUGH: Final = timedelta(seconds=4 * BEAT_SECONDS)
+"""Before that nobody is found silent: in a gap of the watch Redis may have been away, and takes beats again first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """What was last seen of a run, and for how long it has been watched without a change."""
+    """What was last seen of a run, and since when that has not changed."""
 
     state_id: UUID
     beat: str | bytes | None
-    silent: timedelta
+    since: datetime
 
 
 _SIGHTS: Final = TypeAdapter(dict[UUID, _Sight])
@@ -45,9 +47,8 @@ _SIGHTS: Final = TypeAdapter(dict[UUID, _Sight])
 class Liveness:
     """Watches beats and waiting times.
 
-    Silence counts only while somebody watches: a flow whose Redis is away cannot beat. What was seen is kept in Redis,
-    so that the next keeper watches on where this one stopped. Each measures on its own clock; those of other hosts do
-    not matter. `redis` decodes its answers.
+    What was seen is kept in Redis, so that the next keeper need not begin anew. A beat is compared with what was seen
+    before: the clocks of flows do not matter, and those of keepers may be seconds apart. `redis` decodes its answers.
     """
 
     def __init__(self, redis: Redis, settings: SlotSettings, *, clock: Clock) -> None:
@@ -56,44 +57,43 @@ class Liveness:
         self._pending_limit = timedelta(seconds=settings.pending_limit)
         self._clock = clock
         self._sights: dict[UUID, _Sight] = {}
-        self._looked: datetime | None = None
+        self._began: datetime | None = None
 
     def pause(self) -> None:
-        """Stops the watch until the next look, before which another keeper may have watched."""
-        self._looked = None
+        """Ends the watch; the next look begins another. Meanwhile another keeper may watch, or no flow can beat."""
+        self._began = None
 
     async def look(self, live: Sequence[Run]) -> list[Verdict]:
         """The verdicts on those of the live runs that are dead. Raises RedisError."""
         beats = await self._redis.mget([names.beat_key(run.flow_run_id) for run in live])
         now = self._clock()
-        if self._looked is None:
-            self._sights, watched = await self._recall(), timedelta()
-        else:
-            watched = now - self._looked
-        self._sights = {run.flow_run_id: self._see(run, beat, watched) for run, beat in zip(live, beats, strict=True)}
+        if self._began is None:
+            self._sights = await self._recall()
+            self._began = now
+        self._sights = {run.flow_run_id: self._see(run, beat, now) for run, beat in zip(live, beats, strict=True)}
         await self._redis.set(names.KEEPER_SIGHTS_KEY, _SIGHTS.dump_json(self._sights), ex=KEY_SECONDS)
-        self._looked = now
-        return [verdict for run in live if (verdict := self._judge(run, self._sights[run.flow_run_id], now))]
+        watched = now - self._began >= min(ENOUGH, self._silence)
+        return [verdict for run in live if (verdict := self._judge(run, now, watched=watched))]
 
     async def _recall(self) -> dict[UUID, _Sight]:
-        """What a keeper saw last; nothing when there is none, or a version before this one saw it."""
+        """What a keeper saw last; nothing when there was none, or it was of another version."""
         kept = await self._redis.get(names.KEEPER_SIGHTS_KEY)
         try:
             return _SIGHTS.validate_json(kept or "{}")
         except ValidationError:
             return {}
 
-    def _see(self, run: Run, beat: str | bytes | None, watched: timedelta) -> _Sight:
+    def _see(self, run: Run, beat: str | bytes | None, now: datetime) -> _Sight:
         before = self._sights.get(run.flow_run_id)
         if before is not None and (before.state_id, before.beat) == (run.state_id, beat):
-            return replace(before, silent=before.silent + watched)
-        return _Sight(run.state_id, beat, timedelta())
+            return before
+        return _Sight(run.state_id, beat, now)
 
-    def _judge(self, run: Run, sight: _Sight, now: datetime) -> Verdict | None:
-        in_state = now - run.state_since
+    def _judge(self, run: Run, now: datetime, *, watched: bool) -> Verdict | None:
+        sight, in_state = self._sights[run.flow_run_id], now - run.state_since
         if run.state is RunState.PENDING and in_state > self._pending_limit:
             return Verdict(run, RunState.CRASHED, "Its process did not start in time.")
-        silent = sight.silent > (self._silence if sight.beat is not None else FIRST_BEAT)
+        silent = watched and now - sight.since > (self._silence if sight.beat is not None else FIRST_BEAT)
         if run.state is RunState.RUNNING and silent:
             return Verdict(run, RunState.CRASHED, "Its process gave no sign of life.")
         if run.state is RunState.CANCELLING and (silent or (sight.beat is None and in_state > self._pending_limit)):

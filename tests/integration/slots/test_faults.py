@@ -241,19 +241,19 @@ async def test_silence_counts_on_while_prefect_is_away(
     assert await orchestrator.state_of(run) == "Crashed"
 
 
-async def test_silence_counts_on_though_each_keeper_lives_for_less(
+async def test_silence_counts_on_though_no_keeper_lives_as_long(
     start: StartRun, orchestrator: Orchestrator, slots: SlotSettings, clock: SettableClock, redis: Redis
 ) -> None:
     run = await start(new_user())
     await orchestrator.set_state(run, "RUNNING")
     async with beating(redis, run.flow_run_id):
         pass
-    for seconds in (10, 10, 11):
+    for _ in range(2):
         assert await orchestrator.state_of(run) == "Running"
         keeper = Keeper(orchestrator.prefect, redis, slots, hints=no_hints, clock=clock)
         assert await keeper.lead()
         await keeper.sweep()
-        clock.advance(seconds)
+        clock.advance(20)
         await keeper.sweep()
         await redis.delete(names.KEEPER_LOCK_KEY)  # it was killed, and its lead has run out
     assert await orchestrator.state_of(run) == "Crashed"
