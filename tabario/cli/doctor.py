@@ -23,7 +23,8 @@ from tabario.doctor.redis import check_redis
 from tabario.doctor.users import check_supabase, check_tokens
 from tabario.doctor.webhook import check_webhook
 from tabario.errors import ConfigurationError
-from tabario.settings import Settings
+from tabario.settings import RedisSettings, Settings
+from tabario.settings_source import variable_name
 
 COLOURS: Final = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"}
 
@@ -40,7 +41,10 @@ async def examine_deployment(console: Console, *, as_json: bool) -> bool:
 
 async def find_everything() -> list[Finding]:
     """The findings about the deployment that the variables describe, or the stack that runs here."""
-    adopt_running_stack()
+    if not adopt_running_stack():
+        variable = variable_name(RedisSettings, "url")
+        missing = f"No stack runs in this directory, and {variable} does not name another one's Redis."
+        return [fail("settings", missing, "Start one with `make up`, or set what .env.example lists.")]
     try:
         settings = Settings.from_environment()
     except ConfigurationError as error:

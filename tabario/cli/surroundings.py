@@ -15,14 +15,18 @@ from tabario.settings import (
 from tabario.settings_source import adopt, is_set, read_group, variable_name
 
 
-def adopt_running_stack() -> None:
-    """Takes over what the stack in this directory tells its own processes, unless variables say where Redis is."""
+def adopt_running_stack() -> bool:
+    """Takes over what the stack in this directory tells its own processes, unless variables say where Redis is.
+
+    Says whether there is a system to look at.
+    """
     if is_set(variable_name(RedisSettings, "url")):
-        return
+        return True
     directory = StackDirectory(read_group(CoreSettings).state_dir)
     running = directory.running()
     if running is not None:
         adopt({**read_stack(directory).environment(), variable_name(ComfyUISettings, "url"): running.comfyui_url})
+    return running is not None
 
 
 def read_stack(directory: StackDirectory) -> Stack:

@@ -95,7 +95,10 @@ COVERAGE: Final = """
 door's.
 """
 MUTANTS: Final = """
-`make mutants` ({day}) changed the slots in {mutants} places, one at a time: {ends}.
+`make mutants` changed the slots in {mutants} places, one at a time. Tests noticed {killed}.
+
+| module | places | noticed | day |
+|---|---:|---:|---|
 """
 UNNOTICED: Final = """
 | a change that no test notices | why |
@@ -138,18 +141,24 @@ def evidence(found: Mapping[str, Any], benchmarks: Mapping[str, Benchmark]) -> s
     if coverage := found.get("coverage"):
         parts.append(COVERAGE.format(**coverage))
     if mutants := found.get("mutants"):
-        ends = ", ".join(f"{count} {end}" for end, count in mutants["ends"].items())
-        parts.append(MUTANTS.format(**{**mutants, "ends": ends}))
-        if unnoticed := mutants["noticed_by_nobody"]:
-            parts += [UNNOTICED, *_lines(_unnoticed(unnoticed))]
+        parts += _mutants(mutants)
     return "".join(parts)
 
 
-def _unnoticed(mutants: Mapping[str, str]) -> Iterable[str]:
-    reasons = tomllib.loads(REASONS.read_text(encoding="utf-8"))
-    for mutant, change in mutants.items():
-        shown = change.replace("|", r"\|")
-        yield f"| `{_place(mutant)}`: `{shown}` | {reasons.get(mutant, 'a test is missing')} |"
+def _mutants(modules: Mapping[str, Any]) -> Iterable[str]:
+    killed = {name: module["ends"].get("killed", 0) for name, module in modules.items()}
+    yield MUTANTS.format(mutants=sum(module["mutants"] for module in modules.values()), killed=sum(killed.values()))
+    yield from _lines(
+        f"| `slots.{name}` | {module['mutants']} | {killed[name]} | {module['day']} |"
+        for name, module in modules.items()
+    )
+    unnoticed = {mutant: what for module in modules.values() for mutant, what in module["noticed_by_nobody"].items()}
+    if unnoticed:
+        reasons = tomllib.loads(REASONS.read_text(encoding="utf-8"))
+        yield UNNOTICED
+        for mutant, change in unnoticed.items():
+            shown = change.replace("|", r"\|")
+            yield f"| `{_place(mutant)}`: `{shown}` | {reasons.get(mutant, 'a test is missing')} |\n"
 
 
 def _place(mutant: str) -> str:
@@ -243,10 +252,17 @@ def _explanation(benchmark: Benchmark) -> str:
 def main() -> None:
     """Writes the page, its figures, and the README's table."""
     kept = read(KEPT) or {}
-    found = {name: read(BUILD / f"{name}.json") or kept.get(name) for name in ("chaos", "soak", "soak-24", "mutants")}
-    bench = {**kept.get("bench", {}), **(read(BUILD / OUTPUT.name) or {})}
+    found = {name: read(BUILD / f"{name}.json") or kept.get(name) for name in ("chaos", "soak", "soak-24")}
+    bench, mutants = (
+        {**kept.get(name, {}), **(read(BUILD / f"{name}.json") or {})} for name in (OUTPUT.stem, "mutants")
+    )
     report = read(BUILD / "coverage.json")
-    found |= {"cores": os.cpu_count(), "bench": bench, "coverage": covered(report) if report else kept.get("coverage")}
+    found |= {
+        "cores": os.cpu_count(),
+        "bench": bench,
+        "mutants": mutants,
+        "coverage": covered(report) if report else kept.get("coverage"),
+    }
     write(KEPT, found)
     PAGE.write_text(evidence(found, find_benchmarks()), encoding="utf-8")
     README.write_text(with_highlights(README.read_text(encoding="utf-8"), bench), encoding="utf-8")

@@ -355,10 +355,15 @@ def test_sabotage_settings_are_missing_or_weak(tmp_path: Path) -> None:
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         "TABARIO_STATE_DIR": str(tmp_path),
-        "TABARIO_REDIS_URL": "redis://:short@127.0.0.1:1/0",
-        "PREFECT_API_URL": "http://127.0.0.1:1/api",
     }
     command = [sys.executable, "-m", "tabario.cli", "doctor", "--json"]
+    nothing = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert nothing.returncode == 1
+    (finding,) = json.loads(nothing.stdout)
+    assert finding["verdict"] == "fail"
+    assert "`make up`" in finding["mend"]
+
+    environment |= {"TABARIO_REDIS_URL": "redis://:short@127.0.0.1:1/0", "PREFECT_API_URL": "http://127.0.0.1:1/api"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     (missing,) = json.loads(done.stdout)

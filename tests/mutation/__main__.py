@@ -1,6 +1,7 @@
 """`make mutants`: changes the slots in one place at a time, and says which changes no test notices.
 
-The mutants stand in `mutants/`. What a run has not reached, the next one goes on with, so it may be stopped any time.
+The mutants stand in `mutants/`. What a run has not reached, the next one goes on with, so it may be stopped any time;
+a module counts when all its mutants were tried.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -22,7 +24,7 @@ from mutmut.stats import status_by_exit_code
 from rich.console import Console
 
 from tests.support.arguments import positive
-from tests.support.measured import dated, write
+from tests.support.measured import day_of, write
 from tests.support.servers import PrefectServer, RedisServer, as_kept_servers, prefect_running, redis_running
 
 OUTPUT: Final = Path("build/mutants.json")
@@ -39,6 +41,7 @@ ENDS: Final = {
     "suspicious": "unclear",
 }
 """By mutmut's words; every other one is that of a mutant that was not tried to the end."""
+NOT_TRIED: Final = "not tried"
 
 
 def mutate(seconds: float, chosen: list[str]) -> None:
@@ -67,14 +70,25 @@ def _servers(directory: Path, stack: ExitStack) -> tuple[RedisServer, PrefectSer
 
 
 def read(results: Path) -> dict[str, Any]:
-    """How many mutants ended in which way, and by name those that no test noticed, each with an empty text."""
-    status = {
-        mutant: ENDS.get(status_by_exit_code[code], "not tried")
-        for meta in sorted(results.glob("*.meta"))
-        for mutant, code in json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"].items()
+    """What came of each module, by its name, once all its mutants were tried.
+
+    That is: on which day, how many there are, how many ended in which way, and by name those that no test noticed,
+    each with an empty text.
+    """
+    return {meta.name.partition(".")[0]: found for meta in sorted(results.glob("*.meta")) if (found := _module(meta))}
+
+
+def _module(meta: Path) -> dict[str, Any] | None:
+    codes = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
+    status = {mutant: ENDS.get(status_by_exit_code[code], NOT_TRIED) for mutant, code in codes.items()}
+    if not status or NOT_TRIED in status.values():
+        return None
+    return {
+        "day": day_of(datetime.fromtimestamp(meta.stat().st_mtime, UTC)),
+        "mutants": len(status),
+        "ends": dict(Counter(status.values())),
+        "noticed_by_nobody": {mutant: "" for mutant, end in status.items() if end in {"survived", "untested"}},
     }
-    noticed_by_nobody = {mutant: "" for mutant, end in status.items() if end in {"survived", "untested"}}
-    return {"mutants": len(status), "ends": dict(Counter(status.values())), "noticed_by_nobody": noticed_by_nobody}
 
 
 def change_of(diff: str) -> str:
@@ -90,7 +104,7 @@ def _show(mutant: str) -> str:
 
 
 def main() -> None:
-    """Writes build/mutants.json; shows each change that no test notices."""
+    """Writes build/mutants.json, by module; shows each change that no test notices."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--seconds", type=positive, default=8 * 3600, help="when to stop")
     parser.add_argument("mutants", nargs="*", help="names of mutants, as patterns; all if none is given")
@@ -98,11 +112,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers end with it, and what was tried is written
     mutate(options.seconds, options.mutants)
     console, found = Console(highlight=False, markup=False), read(RESULTS)
-    for mutant in found["noticed_by_nobody"]:
-        found["noticed_by_nobody"][mutant] = change_of(_show(mutant))
-        console.print(mutant, found["noticed_by_nobody"][mutant])
-    write(OUTPUT, dated(found))
-    console.print(f"{found['mutants']} mutants: {found['ends']}")
+    for name, module in found.items():
+        for mutant in module["noticed_by_nobody"]:
+            module["noticed_by_nobody"][mutant] = change_of(_show(mutant))
+            console.print(mutant, module["noticed_by_nobody"][mutant])
+        console.print(f"{name}: {module['mutants']} mutants, {module['ends']}")
+    write(OUTPUT, found)
 
 
 if __name__ == "__main__":

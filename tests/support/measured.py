@@ -10,8 +10,13 @@ from typing import Any
 
 
 def dated(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures with today's `day` (UTC, as in 2026-01-31)."""
-    return {"day": datetime.now(UTC).date().isoformat(), **figures}
+    """Figures with today's `day`."""
+    return {"day": day_of(datetime.now(UTC)), **figures}
+
+
+def day_of(moment: datetime) -> str:
+    """As in 2026-01-31."""
+    return moment.date().isoformat()
 
 
 def write(path: Path, figures: Mapping[str, Any]) -> None:

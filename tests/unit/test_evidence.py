@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from tests.benchmarks.evidence import HIGHLIGHTS, KEPT, README, REASONS, covered
 from tests.benchmarks.figures import Figures, Round
 from tests.fleet.costs import Usage, costs_of_a_job, rates
 from tests.fleet.soak import Soak, Submissions, fifths
-from tests.mutation.__main__ import change_of
+from tests.mutation.__main__ import change_of, read
 from tests.support.measured import dated
 
 
@@ -139,12 +140,31 @@ def test_coverage_is_told_by_package() -> None:
 
 def test_page_tells_how_mutants_ended() -> None:
     mutants = {
-        "day": DAY,
-        "mutants": 12,
-        "ends": {"killed": 10, "survived": 2},
-        "noticed_by_nobody": {"tabario.slots.gate.x_a__mutmut_1": "a → b"},
+        "gate": {
+            "day": DAY,
+            "mutants": 12,
+            "ends": {"killed": 10, "survived": 2},
+            "noticed_by_nobody": {"tabario.slots.gate.x_a__mutmut_1": "a → b"},
+        },
+        "leader": {"day": "2026-11-20", "mutants": 3, "ends": {"killed": 3}, "noticed_by_nobody": {}},
     }
-    assert "in 12 places, one at a time: 10 killed, 2 survived." in evidence({"cores": 2, "mutants": mutants}, {})
+    page = evidence({"cores": 2, "mutants": mutants}, {})
+    assert "changed the slots in 15 places, one at a time. Tests noticed 13." in page
+    assert f"| `slots.gate` | 12 | 10 | {DAY} |\n| `slots.leader` | 3 | 3 | 2026-11-20 |\n" in page
+
+
+def test_a_module_counts_once_all_its_mutants_were_tried(tmp_path: Path) -> None:
+    for name, codes in {"gate": {"x_a__mutmut_1": 1, "x_a__mutmut_2": 0}, "leader": {"x_b__mutmut_1": None}}.items():
+        (tmp_path / f"{name}.py.meta").write_text(json.dumps({"exit_code_by_key": codes}), encoding="utf-8")
+    os.utime(tmp_path / "gate.py.meta", (86400 * 2, 86400 * 2))
+    assert read(tmp_path) == {
+        "gate": {
+            "day": "1970-01-03",
+            "mutants": 2,
+            "ends": {"killed": 1, "survived": 1},
+            "noticed_by_nobody": {"x_a__mutmut_2": ""},
+        }
+    }
 
 
 def test_page_says_of_each_unnoticed_change_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -155,16 +175,16 @@ def test_page_says_of_each_unnoticed_change_why(monkeypatch: pytest.MonkeyPatch,
         "tabario.slots.gate.xǁGateǁshut__mutmut_1": "a | b → b | a",
         "tabario.slots.gate.x_open_up__mutmut_2": "a → c",
     }
-    mutants = {"day": DAY, "mutants": 9, "ends": {"killed": 7, "survived": 2}, "noticed_by_nobody": unnoticed}
-    page = evidence({"cores": 2, "mutants": mutants}, {})
-    assert "in 9 places, one at a time: 7 killed, 2 survived." in page
+    gate = {"day": DAY, "mutants": 9, "ends": {"killed": 7, "survived": 2}, "noticed_by_nobody": unnoticed}
+    page = evidence({"cores": 2, "mutants": {"gate": gate}}, {})
     assert r"| `slots.gate.Gate.shut`: `a \| b → b \| a` | the two are the same |" in page
     assert "| `slots.gate.open_up`: `a → c` | a test is missing |" in page
 
 
 def test_every_reason_is_one_of_a_change_that_goes_unnoticed() -> None:
-    mutants = json.loads(KEPT.read_text(encoding="utf-8")).get("mutants") or {}
-    assert tomllib.loads(REASONS.read_text(encoding="utf-8")).keys() <= mutants.get("noticed_by_nobody", {}).keys()
+    modules = json.loads(KEPT.read_text(encoding="utf-8"))["mutants"].values()
+    unnoticed = {mutant for module in modules for mutant in module["noticed_by_nobody"]}
+    assert tomllib.loads(REASONS.read_text(encoding="utf-8")).keys() <= unnoticed
 
 
 def test_a_change_is_told_on_one_line() -> None:
