@@ -25,7 +25,8 @@ SHORT_SECONDS: Final = 600
 LANES: Final = 2
 """Faults that are prepared at a time, so that they meet each other."""
 PAUSES: Final = (0.0, 0.0, 3.0, 8.0)
-HEAL_SECONDS: Final = 240.0
+HEAL_SECONDS: Final = 360.0
+"""Three rescues of up to two minutes: a run is begun three times, and the next faults may kill it each time."""
 HEAL_LOOK_SECONDS: Final = 0.1
 SECONDS_EACH: Final = 180.0
 TRIES: Final = 4
