@@ -21,7 +21,11 @@ class SlotSettings(Group):
     sweep: float = Field(default=10, gt=0, description="seconds between two passes of the keeper")
     gate: float = Field(default=45, gt=0, description="seconds without a good pass until admission stops")
     pending_limit: float = Field(default=60, gt=0, description="seconds that a run may stay PENDING")
-    silence: float = Field(default=30, ge=1, description="seconds without a beat until a flow's process counts as dead")
+    silence: float = Field(
+        default=30,
+        ge=15,
+        description="seconds without a beat, of which one comes every 5, until a process counts as dead",
+    )
     resumes: int = Field(default=2, ge=0, description="times that a crashed run is resumed")
     standard_wait: float = Field(
         default=600, gt=0, description="seconds that premium jobs may pass a waiting standard one; then it goes by age"

@@ -28,7 +28,7 @@ from tabario.slots.clock import Clock, utc_now
 from tabario.slots.endings import EndedHook, Endings
 from tabario.slots.fairness import Fairness
 from tabario.slots.gate import Gate
-from tabario.slots.leader import Leader, NotLeading
+from tabario.slots.leader import Leader
 from tabario.slots.liveness import Liveness
 from tabario.slots.release import Releaser
 from tabario.slots.renewals import Renewals
@@ -139,14 +139,14 @@ class Keeper:
     async def sweep_or_log(self) -> bool:
         """One pass; says False when it failed, for the keeper must outlive every fault.
 
-        Flows beat in Redis: while only Prefect was away, their silence counts on.
+        While Redis or Prefect was away no run could show that it lives, so that each gets a little time for it then.
         """
         try:
             await self.sweep()
         except Exception as error:  # the edge of a background task: without its passes every slot would leak
             log.exception("A pass of the keeper failed; the next one tries again.")
             self._renewals.forget()
-            if isinstance(error, RedisError | NotLeading):
+            if isinstance(error, RedisError | RetryLater):
                 self._liveness.pause()
             return False
         return True

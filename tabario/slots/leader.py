@@ -81,7 +81,7 @@ class Leader:
         return self.is_leading
 
     async def confirm(self) -> None:
-        """Raises NotLeading unless the lock is still ours under the same fencing number."""
+        """Raises NotLeading unless the lock is ours, under the fencing number of our last successful bid."""
         if not self.is_leading or await self._redis.get(self._duty.lock_key) != self._value:
             self._value = ""
             raise NotLeading(self._duty)

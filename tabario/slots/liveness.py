@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -19,8 +19,9 @@ from tabario.slots.heartbeat import BEAT_SECONDS, KEY_SECONDS
 
 FIRST_BEAT: Final = timedelta(seconds=60)
 """It comes a few seconds after a run is RUNNING, and as soon after a Redis that forgot all beats is back."""
-ENOUGH: Final = timedelta(seconds=4 * BEAT_SECONDS)
-"""Before that nobody is found silent: in a gap of the watch Redis may have been away, and takes beats again first."""
+ENOUGH: Final = timedelta(seconds=3 * BEAT_SECONDS)
+"""How long a keeper watches without a gap before it calls anybody dead: in a gap Redis or Prefect may have been away,
+so that flows could not say that they live. One whose keepers all lead for less is never found dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,11 @@ _SIGHTS: Final = TypeAdapter(dict[UUID, _Sight])
 
 
 class Liveness:
-    """Watches beats and waiting times.
+    """Watches whether runs begin and beat.
 
-    What was seen is kept in Redis, so that the next keeper need not begin anew. A beat is compared with what was seen
-    before: the clocks of flows do not matter, and those of keepers may be seconds apart. `redis` decodes its answers.
+    What was seen is kept in Redis, so that the next keeper need not begin anew. All is compared with what was seen
+    before, on the keeper's clock: those of flows and of Prefect do not matter, those of keepers may be seconds apart.
+    `redis` decodes its answers.
     """
 
     def __init__(self, redis: Redis, settings: SlotSettings, *, clock: Clock) -> None:
@@ -60,20 +62,20 @@ class Liveness:
         self._began: datetime | None = None
 
     def pause(self) -> None:
-        """Ends the watch; the next look begins another. Meanwhile another keeper may watch, or no flow can beat."""
+        """Ends the watch; the next look begins another. Meanwhile another keeper may watch, or no flow be heard."""
         self._began = None
 
     async def look(self, live: Sequence[Run]) -> list[Verdict]:
         """The verdicts on those of the live runs that are dead. Raises RedisError."""
         beats = await self._redis.mget([names.beat_key(run.flow_run_id) for run in live])
         now = self._clock()
-        if self._began is None:
-            self._sights = await self._recall()
-            self._began = now
+        if self._began is None or now < self._began:  # the clock was set back
+            self._sights, self._began = await self._recall(), now
         self._sights = {run.flow_run_id: self._see(run, beat, now) for run, beat in zip(live, beats, strict=True)}
         await self._redis.set(names.KEEPER_SIGHTS_KEY, _SIGHTS.dump_json(self._sights), ex=KEY_SECONDS)
-        watched = now - self._began >= min(ENOUGH, self._silence)
-        return [verdict for run in live if (verdict := self._judge(run, now, watched=watched))]
+        if now - self._began < ENOUGH:
+            return []
+        return [verdict for run in live if (verdict := self._judge(run, now))]
 
     async def _recall(self) -> dict[UUID, _Sight]:
         """What a keeper saw last; nothing when there was none, or it was of another version."""
@@ -86,16 +88,17 @@ class Liveness:
     def _see(self, run: Run, beat: str | bytes | None, now: datetime) -> _Sight:
         before = self._sights.get(run.flow_run_id)
         if before is not None and (before.state_id, before.beat) == (run.state_id, beat):
-            return before
+            return replace(before, since=min(before.since, now))  # of a keeper whose clock was ahead
         return _Sight(run.state_id, beat, now)
 
-    def _judge(self, run: Run, now: datetime, *, watched: bool) -> Verdict | None:
-        sight, in_state = self._sights[run.flow_run_id], now - run.state_since
-        if run.state is RunState.PENDING and in_state > self._pending_limit:
+    def _judge(self, run: Run, now: datetime) -> Verdict | None:
+        sight = self._sights[run.flow_run_id]
+        unchanged = now - sight.since
+        if run.state is RunState.PENDING and unchanged > self._pending_limit:
             return Verdict(run, RunState.CRASHED, "Its process did not start in time.")
-        silent = watched and now - sight.since > (self._silence if sight.beat is not None else FIRST_BEAT)
+        silent = unchanged > (self._silence if sight.beat is not None else FIRST_BEAT)
         if run.state is RunState.RUNNING and silent:
             return Verdict(run, RunState.CRASHED, "Its process gave no sign of life.")
-        if run.state is RunState.CANCELLING and (silent or (sight.beat is None and in_state > self._pending_limit)):
+        if run.state is RunState.CANCELLING and silent:
             return Verdict(run, RunState.CANCELLED, "Its process gave no sign of life.")
         return None

@@ -72,6 +72,7 @@ class Resumer:
         """Counts before it acts, so as not to resume more often; takes that back when nothing was done."""
         key = names.resumes_key(run.flow_run_id)
         await self._redis.set(key, used + 1, ex=KEY_SECONDS)
+        await self._redis.delete(names.beat_key(run.flow_run_id))  # the next process has not beaten yet
         log.info("Resuming %s, time %d of %d.", run.flow_run_id, used + 1, self._resumes)
         try:
             resumed = await self._prefect.resume_run(run, f"Resumed after a crash, time {used + 1} of {self._resumes}.")

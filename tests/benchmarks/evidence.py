@@ -7,7 +7,6 @@ into docs/evidence.json, where a figure stays until it is measured again.
 from __future__ import annotations
 
 import inspect
-import os
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -38,21 +37,22 @@ each when it was last run: the day is beside it, and `git log` tells what has ch
 the median of its rounds, in which ours, the baseline (another way to do it) and the limit (what no way could better)
 took turns, or ran side by side where ComfyUI paints. The ratio is the median of the rounds' ratios, not the ratio of
 the medians; of what to what, the list says. The spread is (largest - smallest) / median of the ratios.
-The machine had {cores} cores, on some days 1.7 times as slow as on others: compare ratios, not seconds of two lines.
+Machines had {cores} cores, on some days 1.7 times as slow as on others: compare ratios, not seconds of two lines.
 `make bench ONLY=name` repeats one line.
 """
 CHAOS: Final = """
 ## Faults
 
-`make chaos SECONDS={seconds:.0f}` ({day}) broke a running stack {faults} times while users went on submitting:
-{submissions} submissions, {accepted} accepted, {refused} refused for want of a slot; the others met a fault.
-Seen in Prefect's own database and ComfyUI's own log, never in ours: {oversold} slots
-oversold, {leaked} leaked, {images_paid_twice} pictures paid twice, {jobs_lost} jobs lost, {metric_errors} counters off.
+`make chaos SECONDS={seconds:.0f}` ({day}) broke a running stack {faults} times while users went on submitting.
+Submissions {submissions} = accepted {accepted} + refused for want of a slot {refused} + put off with 503 {put_off}
++ unanswered {unanswered} + answered in another way {wrong_answers}. Seen in Prefect's own
+database and ComfyUI's own log, never in ours: {oversold} slots oversold, {leaked} leaked,
+{images_paid_twice} pictures paid twice, {jobs_lost} jobs lost, {metric_errors} counters off.
 Faults met each other, so a time to heal includes the waiting for those that struck meanwhile.
 An earlier hour of them, and what a review found after it: [chaos-hour.md](chaos-hour.md).
 
-| fault | times | healed after at most |
-|---|---:|---:|
+| fault | times | healed after at most | not healed |
+|---|---:|---:|---:|
 """
 SOAK: Final = """
 ## Load
@@ -61,8 +61,9 @@ SOAK: Final = """
 to a front door, and to a second one when that refused the connection, before {workers} workers and a stand-in that
 paints at once, all on the same {cores} cores, of which {machine_busy:.0%} were busy. Submissions
 {submissions} = accepted {accepted} + refused {refused} + unanswered {unanswered}. Accepted {accepted} = completed
-{completed} + running {running} + waiting {waiting}; {other_ends} ended otherwise, {missing} are missing, {oversold}
-users ran more than their tier allows. Answers to a start, of which callers ask again after a 503: {starts}.
+{completed} + running {running} + waiting {waiting}; {other_ends} ended otherwise, {missing} are missing, {unknown}
+runs are nobody's, {oversold} users ran more than their tier allows. Answers to a start, of which callers ask again
+after a 503: {starts}.
 {jobs_a_minute} films a minute; PostgreSQL had {database_connections} clients.
 
 | what | p50 | p99 |
@@ -78,7 +79,6 @@ TABLES: Final = """
 Prefect's database forgets a run 30 days after its end and an event after 7; its largest tables were
 {tables}.
 """
-STARTS: Final = ("202", "409 slots_full with Retry-After", "503 unavailable with Retry-After")
 COSTS: Final = """
 `make soak USERS=24 SECONDS={seconds:.0f}` ({day}), on {cores} cores of which {machine_busy:.0%} were busy, with a short
 queue: of {accepted} accepted jobs {completed} were completed and {waiting} waited at the end. What is used each second
@@ -97,7 +97,7 @@ door's.
 MUTANTS: Final = """
 `make mutants` changed the slots in {mutants} places, one at a time. Tests noticed {killed}.
 
-| module | places | noticed | day |
+| module | places | noticed | tried or touched last |
 |---|---:|---:|---|
 """
 UNNOTICED: Final = """
@@ -105,7 +105,7 @@ UNNOTICED: Final = """
 |---|---|
 """
 HIGHLIGHTS: Final[Mapping[str, str]] = {
-    "image_loop_busy_1_job": "share of an image loop in which ComfyUI paints, over asking every 5 s (more: better)",
+    "image_loop_busy_1_job": "share of a loop in which ComfyUI paints, 2 s each, over asking every 5 s (more: better)",
     "merge_vs_encoder": "CPU of the merge over the bare encoder's (less: better, as below)",
     "merge_vs_peer": "how much faster than MoviePy clips and a second encode, in CPU (more: better)",
     "submit_vs_prefect": "time of a submission over the three bare calls to Prefect",
@@ -116,28 +116,25 @@ HIGHLIGHTS: Final[Mapping[str, str]] = {
 
 
 def evidence(found: Mapping[str, Any], benchmarks: Mapping[str, Benchmark]) -> str:
-    """The page: what was found, by the names of the files in `build/`, of which any may be missing.
-
-    `cores` tells of the machine.
-    """
+    """The page: what was found, by the names of the files in `build/`, of which any may be missing."""
     bench = found.get("bench") or {}
     unknown = bench.keys() - benchmarks.keys()
     if unknown:
         raise KeyError(f"there are figures of benchmarks that do not exist: {', '.join(sorted(unknown))}")
     chosen = {name: bench[name] for name in benchmarks if name in bench}
-    parts = [INTRODUCTION.format(cores=found["cores"]), "\n## Benchmarks\n\n", *_lines(_table(chosen)), "\n"]
+    parts = [INTRODUCTION.format(cores=_cores(chosen)), "\n## Benchmarks\n\n", *_lines(_table(chosen)), "\n"]
     parts += [f"- `{name}`: {_explanation(benchmarks[name])}\n" for name in chosen]
     if chaos := found.get("chaos"):
         times = sum(fault["injected"] for fault in chaos["faults"].values())
         parts.append(CHAOS.format(**{**chaos, "faults": times}))
         parts += _lines(
-            f"| {name.replace('_', ' ')} | {fault['injected']} | {fault['healed_max_s']:.1f} s |"
+            f"| {name.replace('_', ' ')} | {fault['injected']} | {fault['healed_max_s']:.1f} s | {fault['unhealed']} |"
             for name, fault in chaos["faults"].items()
         )
     if soak := found.get("soak"):
-        parts += _soak(soak, found["cores"])
+        parts += _soak(soak)
     if steady := found.get("soak-24"):
-        parts += _costs(steady, found["cores"])
+        parts += _costs(steady)
     if coverage := found.get("coverage"):
         parts.append(COVERAGE.format(**coverage))
     if mutants := found.get("mutants"):
@@ -168,10 +165,11 @@ def _place(mutant: str) -> str:
     return f"{module}.{name}"
 
 
-def _soak(soak: Mapping[str, Any], cores: int) -> Iterable[str]:
-    answers = soak["answers"]
-    starts = ", ".join(f"{answers.get(f'start {answer}', 0)} x {answer.split()[0]}" for answer in STARTS)
-    yield SOAK.format(**soak, callers=CALLERS, cores=cores, starts=starts)
+def _soak(soak: Mapping[str, Any]) -> Iterable[str]:
+    starts = ", ".join(
+        f"{times} x {answer.removeprefix('start ')}" for answer, times in soak["answers"].items() if "start" in answer
+    )
+    yield SOAK.format(**soak, callers=CALLERS, starts=starts)
     rows = {f"answer to {route}": times for route, times in soak["latency"].items()}
     rows |= {f"wait in the queue {queue}": times for queue, times in soak["queue_wait"].items()}
     yield from _lines(f"| {what} | {_number(p50)} s | {_number(p99)} s |" for what, (p50, p99) in rows.items())
@@ -181,8 +179,8 @@ def _soak(soak: Mapping[str, Any], cores: int) -> Iterable[str]:
     yield TABLES.format(tables=tables)
 
 
-def _costs(soak: Mapping[str, Any], cores: int) -> Iterable[str]:
-    yield COSTS.format(**soak, cores=cores)
+def _costs(soak: Mapping[str, Any]) -> Iterable[str]:
+    yield COSTS.format(**soak)
     idle = soak["idle"]
     yield from _lines(f"| {what} | {idle[what]:.3g} | {_number(cost)} |" for what, cost in soak["costs"].items())
 
@@ -195,7 +193,8 @@ def with_highlights(readme: str, bench: Mapping[str, Any]) -> str:
         if name in bench
     ]
     return with_table(
-        readme, _lines(["| measured in turns (`make bench`) | ratio | spread |", "|---|---:|---:|", *rows])
+        readme,
+        _lines(["| measured in turns or side by side (`make bench`) | ratio | spread |", "|---|---:|---:|", *rows]),
     )
 
 
@@ -208,7 +207,7 @@ def with_table(page: str, lines: Iterable[str]) -> str:
 
 def scaled(page: str, found: Mapping[str, Any]) -> str:
     """docs/scaling.md with its figures made anew."""
-    return with_table(page, scaling.page(scaling.Measured.of(found), found["soak-24"], found["cores"]))
+    return with_table(page, scaling.page(found))
 
 
 def covered(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,6 +219,10 @@ def covered(report: Mapping[str, Any]) -> dict[str, Any]:
         all_of_them[package] += summary["num_statements"] + summary["num_branches"]
     shares = {package: 100 * taken[package] / count for package, count in all_of_them.items()}
     return {"day": report["meta"]["timestamp"].partition("T")[0], **shares}
+
+
+def _cores(bench: Mapping[str, Any]) -> str:
+    return " or ".join(str(cores) for cores in sorted({one["cores"] for one in bench.values()}))
 
 
 def _table(bench: Mapping[str, Any]) -> Iterable[str]:
@@ -258,15 +261,18 @@ def main() -> None:
     )
     report = read(BUILD / "coverage.json")
     found |= {
-        "cores": os.cpu_count(),
         "bench": bench,
         "mutants": mutants,
         "coverage": covered(report) if report else kept.get("coverage"),
     }
+    pages = {
+        PAGE: evidence(found, find_benchmarks()),
+        README: with_highlights(README.read_text(encoding="utf-8"), bench),
+        SCALING: scaled(SCALING.read_text(encoding="utf-8"), found),
+    }
     write(KEPT, found)
-    PAGE.write_text(evidence(found, find_benchmarks()), encoding="utf-8")
-    README.write_text(with_highlights(README.read_text(encoding="utf-8"), bench), encoding="utf-8")
-    SCALING.write_text(scaled(SCALING.read_text(encoding="utf-8"), found), encoding="utf-8")
+    for path, page in pages.items():
+        path.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -112,8 +112,8 @@ async def first_task_vs_stock(console: Console) -> Figures:
 
     Both workers serve one Prefect server, in turn: a round is a job of ours and a run of the stock flow, which is made
     at a random moment between two of its worker's questions. Our first job starts the fork server. Of a later one's
-    1.6 s on an idle machine, 0.3 pass until its worker asks, 0.4 while that prepares the run, 0.6 until Prefect has it
-    as running, and 0.3 until the flow has found Redis and its blocks.
+    1.6 s on an idle machine, looked up once, 0.3 pass until its worker asks, 0.4 while that prepares the run, 0.6 until
+    Prefect has it as running, and 0.3 until the flow has found Redis and its blocks.
     """
     chance = random.Random()  # noqa: S311 - not for secrets
     console.print(f"{START_ROUNDS} jobs and as many runs of a stock worker.")

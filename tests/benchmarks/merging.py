@@ -1,6 +1,6 @@
 """The merge against the bare encoder and against the way of others: 8 stills that all zoom and fade, 30 s, 1080x1920.
 
-The unit is CPU seconds, which a busy machine hardly changes.
+The unit is CPU seconds, which differ by a quarter within a day: only their ratios tell.
 """
 
 from __future__ import annotations

@@ -130,7 +130,6 @@ class Campaign:
         while not await self._is_over(healed):
             if time.monotonic() - since > HEAL_SECONDS:
                 record.unhealed += 1
-                record.healed_s.append(HEAL_SECONDS)
                 self._say(name, f"not healed within {HEAL_SECONDS:.0f} s")
                 return
             await asyncio.sleep(HEAL_LOOK_SECONDS)

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -26,12 +27,19 @@ COUNT_SECONDS: Final = 40.0
 
 @dataclass(frozen=True)
 class Report:
-    """The figures of a campaign that made faults for `seconds`; all of `VIOLATIONS` must be 0."""
+    """The figures of a campaign that made faults for `seconds`; all of `VIOLATIONS` must be 0.
+
+    Each of the submissions was accepted, refused for want of a slot (409), put off (503), not answered, or answered
+    in a way that no caller could do anything with.
+    """
 
     seconds: float
     submissions: int
     accepted: int
     refused: int
+    put_off: int
+    unanswered: int
+    wrong_answers: int
     oversold: int
     leaked: int
     images_paid_twice: int
@@ -39,7 +47,7 @@ class Report:
     jobs_lost: int
     faults: Mapping[str, FaultRecord]
 
-    VIOLATIONS = ("oversold", "leaked", "images_paid_twice", "metric_errors", "jobs_lost")
+    VIOLATIONS = ("wrong_answers", "oversold", "leaked", "images_paid_twice", "metric_errors", "jobs_lost")
 
     @property
     def is_good(self) -> bool:
@@ -51,7 +59,11 @@ class Report:
         """Writes the figures as JSON."""
         figures = asdict(self)
         figures["faults"] = {
-            name: {"injected": record.injected, "healed_max_s": record.healed_max_s}
+            name: {
+                "injected": record.injected,
+                "unhealed": record.unhealed,
+                "healed_max_s": record.healed_max_s,
+            }
             for name, record in self.faults.items()
         }
         write(path, dated(figures))
@@ -69,7 +81,11 @@ class Report:
                 style="red" if record.unhealed or not record.injected else None,
             )
         console.print(table)
-        console.print(f"submissions {self.submissions}, accepted {self.accepted}, refused {self.refused}")
+        console.print(
+            f"submissions {self.submissions} = accepted {self.accepted} + refused {self.refused} + put off "
+            f"{self.put_off} + unanswered {self.unanswered} + wrong answers {self.wrong_answers}",
+            soft_wrap=True,
+        )
         console.print(", ".join(f"{name.replace('_', ' ')} {getattr(self, name)}" for name in self.VIOLATIONS))
 
 
@@ -90,14 +106,19 @@ async def draw_up(
     errors = await _count_errors(arena)
     log = (await arena.http.get(f"{arena.comfyui_url}/standin/log")).raise_for_status().json()["runs"]
     ended = Counter(run.state for run in runs)
+    answers = arena.ledger.answers
+    known = {None, HTTPStatus.ACCEPTED, HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE}
     console.print(f"ended: {dict(ended)}; the database was looked at {checker.looks} times", soft_wrap=True)
     if errors:
         console.print(f"counters off by: {errors}")
     return Report(
         seconds=seconds,
-        submissions=arena.ledger.submissions,
-        accepted=len(arena.ledger.accepted),
-        refused=arena.ledger.refused,
+        submissions=answers.total(),
+        accepted=answers[HTTPStatus.ACCEPTED],
+        refused=answers[HTTPStatus.CONFLICT],
+        put_off=answers[HTTPStatus.SERVICE_UNAVAILABLE],
+        unanswered=answers[None],
+        wrong_answers=sum(count for answer, count in answers.items() if answer not in known),
         oversold=len(checker.oversold),
         leaked=sum(arena.witness.taken().values()),
         images_paid_twice=paid_twice(log),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
@@ -21,10 +22,12 @@ TOKEN_LIFETIME: Final = timedelta(days=1)
 
 @dataclass
 class Ledger:
-    """What was sent and what came back. `limits` is how many jobs each user may run at once."""
+    """What was sent and what came back. `limits` is how many jobs each user may run at once.
 
-    submissions: int = 0
-    refused: int = 0
+    Each submission counts in one of `answers`: its status code, or None where no answer came.
+    """
+
+    answers: Counter[int | None] = field(default_factory=Counter)
     accepted: list[str] = field(default_factory=list)
     limits: dict[str, int] = field(default_factory=dict)
 
@@ -46,13 +49,13 @@ class User:
 
         The same title gives the same pictures.
         """
-        self._ledger.submissions += 1
         try:
             reply = await self._post("/orchestrate/start", tiny_job(title, scenes=scenes))
         except httpx.TransportError:
+            self._ledger.answers[None] += 1
             return None
+        self._ledger.answers[reply.status_code] += 1
         if reply.status_code != HTTPStatus.ACCEPTED:
-            self._ledger.refused += 1
             return None
         flow_run_id = str(reply.json()["flow_run_id"])
         self._ledger.accepted.append(flow_run_id)

@@ -17,6 +17,19 @@ RECORD_DAYS: Final = 7  # Redis' of records
 CONNECTIONS_A_SERVER: Final = 15  # Prefect's pool of 5 and its overflow of 10
 BUSY: Final = 0.6  # of a process that answers others: beyond that they wait
 DAY: Final = 86_400.0
+PARTS: Final[Mapping[str, str]] = {
+    "prefect-server": "Prefect's API",
+    "front-door": "a front door",
+    "prefect-services": "Prefect's services",
+    "redis": "Redis",
+}
+CHECKED: Final = """
+At the small end, the costs of a job in the second half of the soak let the cores that did everything make
+{predicted:.1f} small films a minute; over the whole of it they made {made:.1f}. So what a job used is all in the
+costs, to {off:.0%}; that does not say that another day or a longer queue costs the same.
+With {users} users, and {waiting} jobs waiting at the end, a job took so many times as much: {factors}.
+How fast the machine was is part of that: an idle Prefect's API alone took {machine} times as much in that soak.
+"""
 
 
 @dataclass(frozen=True)
@@ -77,8 +90,9 @@ def demand(measured: Measured, concurrent: int) -> dict[str, float]:
 
 
 def carried(measured: Measured, part: str) -> float:
-    """How many jobs at once each process of a part carries that is kept `BUSY` at most, beside what idling uses."""
-    return BUSY / measured.job[f"CPU of {part}, s"] * measured.seconds
+    """How many jobs at once each process of a part carries that is kept `BUSY` at most."""
+    cpu = f"CPU of {part}, s"
+    return (BUSY - measured.idle[cpu]) / measured.job[cpu] * measured.seconds
 
 
 def films_a_minute(measured: Measured, cores: float) -> float:
@@ -88,23 +102,34 @@ def films_a_minute(measured: Measured, cores: float) -> float:
     return 60 * (cores - idle) / each
 
 
-def page(measured: Measured, soak: Mapping[str, Any], cores: float) -> Iterable[str]:
-    """A column for each number of jobs at once, and what follows from the figures."""
+def page(evidence: Mapping[str, Any]) -> Iterable[str]:
+    """A column for each number of jobs at once, and what follows from the figures; those of docs/evidence.json."""
+    measured, small, large = Measured.of(evidence), evidence["soak-24"], evidence["soak"]
     columns = [demand(measured, concurrent) for concurrent in CONCURRENT]
     yield f"| jobs at once | {' | '.join(f'{concurrent:,}' for concurrent in CONCURRENT)} |\n"
     yield f"|---|{'---:|' * len(columns)}\n"
     for name in columns[0]:
         yield f"| {name} | {' | '.join(_rounded(column[name]) for column in columns)} |\n"
-    parts = {"Prefect's API": "prefect-server", "a front door": "front-door"}
-    parts |= {"Prefect's services": "prefect-services", "Redis": "redis"}
-    loads = ", ".join(f"{words} {_rounded(carried(measured, part))}" for words, part in parts.items())
+    loads = ", ".join(f"{words} {_rounded(carried(measured, part))}" for part, words in PARTS.items())
     yield f"\nSuch a job takes {measured.seconds:.0f} s. Each process, kept at most {BUSY:.0%} busy, carries at once:\n"
     yield f"{loads}.\n"
-    predicted = films_a_minute(measured, cores * soak["machine_busy"])
-    yield "\nAt the small end, these costs, those of the second half of the soak, let the cores that did everything\n"
-    made = soak["jobs_a_minute"]
-    yield f"make {predicted:.1f} small films a minute; over the whole of it they made {made:.1f}. The model is off by\n"
-    yield f"{predicted / made - 1:.0%} there.\n"
+    made = small["jobs_a_minute"]
+    predicted = films_a_minute(measured, small["cores"] * small["machine_busy"])
+    factors = ", ".join(f"{words} {_times(large, small, 'costs', part)}" for part, words in PARTS.items())
+    yield CHECKED.format(
+        predicted=predicted,
+        made=made,
+        off=abs(predicted / made - 1),
+        users=large["users"],
+        waiting=large["waiting"],
+        factors=factors,
+        machine=_times(large, small, "idle", "prefect-server"),
+    )
+
+
+def _times(large: Mapping[str, Any], small: Mapping[str, Any], of: str, part: str) -> str:
+    cpu = f"CPU of {part}, s"
+    return _rounded(large[of][cpu] / small[of][cpu])
 
 
 def _rounded(number: float) -> str:

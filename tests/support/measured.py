@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Any
 
 
 def dated(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Figures with today's `day`."""
-    return {"day": day_of(datetime.now(UTC)), **figures}
+    """Figures with today's `day` and the number of this machine's `cores`."""
+    return {"day": day_of(datetime.now(UTC)), "cores": os.cpu_count(), **figures}
 
 
 def day_of(moment: datetime) -> str:

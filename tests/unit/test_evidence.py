@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from tests.benchmarks.__main__ import find_benchmarks
-from tests.benchmarks.evidence import HIGHLIGHTS, KEPT, README, REASONS, covered, evidence, with_highlights
+from tests.benchmarks.evidence import HIGHLIGHTS, KEPT, PAGE, README, REASONS, covered, evidence, with_highlights
 from tests.benchmarks.figures import Figures, Round
 from tests.fleet.costs import Usage, costs_of_a_job, rates
 from tests.fleet.soak import Soak, Submissions, fifths
@@ -34,26 +34,34 @@ CHAOS = {
     "seconds": 90.0,
     "submissions": 9,
     "accepted": 4,
-    "refused": 5,
+    "refused": 2,
+    "put_off": 1,
+    "unanswered": 1,
+    "wrong_answers": 1,
     "oversold": 0,
     "leaked": 1,
     "images_paid_twice": 0,
     "metric_errors": 0,
     "jobs_lost": 0,
-    "faults": {"redis_killed": {"injected": 3, "healed_max_s": 6.94}},
+    "faults": {"redis_killed": {"injected": 3, "unhealed": 1, "healed_max_s": 6.94}},
 }
 
 
 async def test_page_holds_every_figure_and_how_it_is_meant() -> None:
     page = evidence(
-        {"cores": 2, "bench": {"boiling": dated((await boiling(Console())).as_json())}, "chaos": CHAOS},
+        {"bench": {"boiling": {**dated((await boiling(Console())).as_json()), "cores": 3}}, "chaos": CHAOS},
         {"boiling": boiling},
     )
+    assert "Machines had 3 cores" in page
     assert f"| `boiling` | 63 | 115 | - | s | 0.55 | 18% | 2 | {datetime.now(UTC):%Y-%m-%d} |" in page
     assert "- `boiling`: Seconds until the kettle boils, over those of a pan." in page
     assert "`make chaos SECONDS=90` (2026-01-31) broke a running stack 3 times" in page
+    assert (
+        "9 = accepted 4 + refused for want of a slot 2 + put off with 503 1\n+ unanswered 1 + answered in another"
+        in page
+    )
     assert "1 leaked" in page
-    assert "| redis killed | 3 | 6.9 s |" in page
+    assert "| redis killed | 3 | 6.9 s | 1 |" in page
 
 
 async def test_page_tells_of_a_soak() -> None:
@@ -63,9 +71,9 @@ async def test_page_tells_of_a_soak() -> None:
     figures.memory = {"redis": fifths([1, 2, 3, 3, 3, 4, 4, 4, 5, 5.25]), "exporter": fifths([7.5])}
     figures.largest_tables = {"events": 41_230.0}
     figures.idle, figures.costs = {"CPU of redis, s": 0.0125}, {"CPU of redis, s": 0.25}
-    page = evidence({"cores": 2, "soak": dated(asdict(figures)), "soak-24": dated(asdict(figures))}, {})
+    page = evidence({"soak": dated(asdict(figures)), "soak-24": dated(asdict(figures))}, {})
     assert "Accepted 90 = completed\n88 + running 1 + waiting 1" in page
-    assert "90 x 202, 0 x 409, 7 x 503." in page
+    assert "90 x 202, 7 x 503 unavailable with Retry-After." in page
     assert "| wait in the queue premium | 2 s | 31.2 s |" in page
     assert "| redis | 1.5, 3.0, 3.5, 4.0, 5.1 |\n| exporter | 7.5, 7.5, 7.5, 7.5, 7.5 |\n" in page
     assert "tables were\nevents (41.2 MB)." in page
@@ -114,7 +122,7 @@ def test_a_user_with_more_jobs_than_the_tier_allows_is_told() -> None:
 
 async def test_figures_of_a_benchmark_that_is_gone_are_refused() -> None:
     with pytest.raises(KeyError, match="stewing"):
-        evidence({"cores": 2, "bench": {"stewing": (await boiling(Console())).as_json()}}, {"boiling": boiling})
+        evidence({"bench": {"stewing": (await boiling(Console())).as_json()}}, {"boiling": boiling})
 
 
 def test_readme_is_made_for_the_benchmarks_that_there_are() -> None:
@@ -134,7 +142,7 @@ def test_coverage_is_told_by_package() -> None:
     found = covered({"meta": {"timestamp": f"{DAY}T23:59:59.5"}, "files": files})
     assert found == {"day": DAY, "api": 90, "tabario": 90}
     assert "90.0 % of the core's lines and branches and 90.0 % of the front\ndoor's" in evidence(
-        {"cores": 2, "coverage": found}, {}
+        {"coverage": found}, {}
     )
 
 
@@ -148,7 +156,7 @@ def test_page_tells_how_mutants_ended() -> None:
         },
         "leader": {"day": "2026-11-20", "mutants": 3, "ends": {"killed": 3}, "noticed_by_nobody": {}},
     }
-    page = evidence({"cores": 2, "mutants": mutants}, {})
+    page = evidence({"mutants": mutants}, {})
     assert "changed the slots in 15 places, one at a time. Tests noticed 13." in page
     assert f"| `slots.gate` | 12 | 10 | {DAY} |\n| `slots.leader` | 3 | 3 | 2026-11-20 |\n" in page
 
@@ -176,9 +184,16 @@ def test_page_says_of_each_unnoticed_change_why(monkeypatch: pytest.MonkeyPatch,
         "tabario.slots.gate.x_open_up__mutmut_2": "a → c",
     }
     gate = {"day": DAY, "mutants": 9, "ends": {"killed": 7, "survived": 2}, "noticed_by_nobody": unnoticed}
-    page = evidence({"cores": 2, "mutants": {"gate": gate}}, {})
+    page = evidence({"mutants": {"gate": gate}}, {})
     assert r"| `slots.gate.Gate.shut`: `a \| b → b \| a` | the two are the same |" in page
     assert "| `slots.gate.open_up`: `a → c` | a test is missing |" in page
+
+
+def test_the_pages_show_what_is_kept() -> None:
+    found = json.loads(KEPT.read_text(encoding="utf-8"))
+    readme = README.read_text(encoding="utf-8")
+    assert PAGE.read_text(encoding="utf-8") == evidence(found, find_benchmarks())
+    assert readme == with_highlights(readme, found["bench"])
 
 
 def test_every_reason_is_one_of_a_change_that_goes_unnoticed() -> None:

@@ -238,6 +238,9 @@ async def test_silence_counts_on_while_prefect_is_away(
         transport.away = False
         clock.advance(31)
         assert await keeper.sweep_or_log()
+        assert await orchestrator.state_of(run) == "Running"
+        clock.advance(15)  # for those that could not be heard
+        assert await keeper.sweep_or_log()
     assert await orchestrator.state_of(run) == "Crashed"
 
 
@@ -253,7 +256,7 @@ async def test_silence_counts_on_though_no_keeper_lives_as_long(
         keeper = Keeper(orchestrator.prefect, redis, slots, hints=no_hints, clock=clock)
         assert await keeper.lead()
         await keeper.sweep()
-        clock.advance(20)
+        clock.advance(15)
         await keeper.sweep()
         await redis.delete(names.KEEPER_LOCK_KEY)  # it was killed, and its lead has run out
     assert await orchestrator.state_of(run) == "Crashed"

@@ -12,6 +12,7 @@ from tabario import names
 from tabario.clients.prefect import NotDone, PrefectApi, Run
 from tabario.clients.prefect.http import PrefectHttp
 from tabario.slots.clock import utc_now
+from tabario.slots.heartbeat import beating
 from tabario.slots.keeper import Keeper
 from tabario.slots.resume import CRASH_SETTLES, Resumer
 from tests.integration.slots.conftest import StartRun
@@ -66,6 +67,16 @@ async def test_it_waits_for_the_workers_second_report(
     assert await orchestrator.state_of(run) == "Crashed"
     assert await Resumer(prefect, redis, resumes=2, clock=lambda: settled).resume(run)
     assert await orchestrator.state_of(run) == "AwaitingRetry"
+
+
+async def test_its_next_process_has_as_long_for_its_first_beat(
+    resumer: Resumer, redis: Redis, start: StartRun, orchestrator: Orchestrator
+) -> None:
+    run = await start(new_user())
+    async with beating(redis, run.flow_run_id):
+        await orchestrator.set_state(run, "CRASHED")
+    assert await resumer.resume(await as_it_is(orchestrator, run))
+    assert not await redis.exists(names.beat_key(run.flow_run_id))
 
 
 async def test_a_run_that_was_moved_on_meanwhile_is_left_alone_and_nothing_is_counted(

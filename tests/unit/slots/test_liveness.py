@@ -49,10 +49,19 @@ async def test_nothing_is_said_of_nobody(liveness: Liveness) -> None:
 
 async def test_a_run_may_be_pending_for_its_limit_and_no_longer(liveness: Liveness, clock: StillClock) -> None:
     run, queued = run_in(RunState.PENDING, clock), run_in(RunState.QUEUED, clock)
+    assert await verdicts(liveness, run, queued) == []
     clock.advance(50)
     assert await verdicts(liveness, run, queued) == []
     clock.advance(INSTANT)
     assert await verdicts(liveness, run, queued) == [(run, RunState.CRASHED, NOT_STARTED)]
+
+
+async def test_how_long_a_run_is_pending_is_not_told_by_prefects_clock(liveness: Liveness, clock: StillClock) -> None:
+    run = run_in(RunState.PENDING, clock)
+    clock.advance(300)
+    assert await verdicts(liveness, run) == []
+    clock.advance(50)
+    assert await verdicts(liveness, run) == []
 
 
 async def test_the_first_beat_may_take_a_minute(liveness: Liveness, clock: StillClock) -> None:
@@ -87,33 +96,21 @@ async def test_a_new_state_starts_the_watch_anew_though_the_beat_stands_still(
     assert await verdicts(liveness, run.model_copy(update={"state_id": uuid4()})) == []
 
 
-async def test_after_a_gap_in_the_watch_a_run_has_time_for_a_beat(
-    liveness: Liveness, clock: StillClock, redis: Redis
+@pytest.mark.parametrize("state", [RunState.PENDING, RunState.RUNNING, RunState.CANCELLING])
+async def test_after_a_gap_in_the_watch_a_run_has_time_to_show_that_it_lives(
+    liveness: Liveness, clock: StillClock, state: RunState
 ) -> None:
-    run, beats_again = run_in(RunState.RUNNING, clock), run_in(RunState.RUNNING, clock)
-    for one in (run, beats_again):
-        await redis.set(names.beat_key(one.flow_run_id), 7)
-    assert await verdicts(liveness, run, beats_again) == []
+    run, moves_on = run_in(state, clock), run_in(state, clock)
+    assert await verdicts(liveness, run, moves_on) == []
     liveness.pause()
     clock.advance(300)
-    assert await verdicts(liveness, run, beats_again) == []
-    clock.advance(20 - INSTANT)
-    await redis.incr(names.beat_key(beats_again.flow_run_id))
-    assert await verdicts(liveness, run, beats_again) == []
+    assert await verdicts(liveness, run, moves_on) == []
+    clock.advance(15 - INSTANT)
+    moves_on = moves_on.model_copy(update={"state_id": uuid4()})
+    assert await verdicts(liveness, run, moves_on) == []
     clock.advance(INSTANT)
-    assert await verdicts(liveness, run, beats_again) == [(run, RunState.CRASHED, SILENT)]
-
-
-async def test_that_time_is_never_longer_than_silence_itself(redis: Redis, clock: StillClock) -> None:
-    liveness = Liveness(redis, SlotSettings(silence=1), clock=clock)
-    run = run_in(RunState.RUNNING, clock)
-    await redis.set(names.beat_key(run.flow_run_id), 7)
-    await liveness.look([run])
-    liveness.pause()
-    clock.advance(2)
-    assert await verdicts(liveness, run) == []
-    clock.advance(1)
-    assert await verdicts(liveness, run) == [(run, RunState.CRASHED, SILENT)]
+    (dead,) = await liveness.look([run, moves_on])
+    assert dead.run == run
 
 
 async def test_each_keeper_knows_what_the_last_one_saw(watch: Watch, clock: StillClock, redis: Redis) -> None:
@@ -149,6 +146,23 @@ async def test_a_keeper_that_leads_again_trusts_what_another_saw_meanwhile(
     assert await verdicts(ours, run) == []
 
 
+async def test_a_clock_that_was_ahead_delays_nothing(watch: Watch, clock: StillClock, redis: Redis) -> None:
+    run = run_in(RunState.RUNNING, clock)
+    await redis.set(names.beat_key(run.flow_run_id), 7)
+    keeper, next_keeper = watch(), watch()
+    clock.advance(3600)
+    await keeper.look([run])
+    clock.advance(-3600)
+    for one in keeper, next_keeper:
+        assert await verdicts(one, run) == []
+    clock.advance(30)
+    for one in keeper, next_keeper:
+        assert await verdicts(one, run) == []
+    clock.advance(INSTANT)
+    for one in keeper, next_keeper:
+        assert await verdicts(one, run) == [(run, RunState.CRASHED, SILENT)]
+
+
 async def test_what_a_keeper_of_another_version_saw_begins_anew(watch: Watch, clock: StillClock, redis: Redis) -> None:
     run = run_in(RunState.RUNNING, clock)
     await redis.set(names.beat_key(run.flow_run_id), 7)
@@ -171,24 +185,16 @@ async def test_what_was_seen_is_kept_for_as_long_as_the_beats(
     assert of_beat - 1 <= of_sights <= of_beat + 1
 
 
-async def test_a_cancelling_run_that_never_beat_ends_after_the_pending_limit(
-    liveness: Liveness, clock: StillClock
+@pytest.mark.parametrize(("beat", "seconds"), [(None, 60), (7, 30)])
+async def test_a_cancelling_run_ends_when_it_falls_silent(
+    liveness: Liveness, clock: StillClock, redis: Redis, beat: int | None, seconds: float
 ) -> None:
     run = run_in(RunState.CANCELLING, clock)
-    clock.advance(50)
+    if beat is not None:
+        await redis.set(names.beat_key(run.flow_run_id), beat)
+    clock.advance(300)  # its process works on what it was asked to stop
     assert await verdicts(liveness, run) == []
-    clock.advance(INSTANT)
-    assert await verdicts(liveness, run) == [(run, RunState.CANCELLED, SILENT)]
-
-
-async def test_a_cancelling_run_that_has_beaten_ends_when_it_falls_silent(
-    liveness: Liveness, clock: StillClock, redis: Redis
-) -> None:
-    run = run_in(RunState.CANCELLING, clock)
-    await redis.set(names.beat_key(run.flow_run_id), 7)
-    clock.advance(51)  # its process works on what it was asked to stop
-    assert await verdicts(liveness, run) == []
-    clock.advance(30)
+    clock.advance(seconds)
     assert await verdicts(liveness, run) == []
     clock.advance(INSTANT)
     assert await verdicts(liveness, run) == [(run, RunState.CANCELLED, SILENT)]
