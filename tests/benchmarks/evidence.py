@@ -26,6 +26,7 @@ README: Final = ROOT / "README.md"
 REASONS: Final = ROOT / "tests" / "mutation" / "reasons.toml"
 """Why no test notices a mutant, by its name."""
 SCALING: Final = PAGE.with_name("scaling.md")
+EARLIER: Final = 3
 EXACT: Final = 1000.0
 """Larger numbers are shown without decimals."""
 BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
@@ -36,9 +37,10 @@ Made by `make evidence` from what `make bench`, `make chaos`, `make soak`, `make
 each when it was last run: the day is beside it, and `git log` tells what has changed in the code since. Each number is
 the median of its rounds, in which ours, the baseline (another way to do it) and the limit (what no way could better)
 took turns, or ran side by side where ComfyUI paints. The ratio is the median of the rounds' ratios, not the ratio of
-the medians; of what to what, the list says. The spread is (largest - smallest) / median of the ratios.
-Machines had {cores} cores, on some days 1.7 times as slow as on others: compare ratios, not seconds of two lines.
-`make bench ONLY=name` repeats one line.
+the medians; of what to what, the list says. The spread is (largest - smallest) / median of the ratios of that run.
+Earlier are the ratios of up to three runs before it, the oldest first: on another day a rerun differs as they do, by
+more than the spread of one run. Machines had {cores} cores, on some days 1.7 times as slow as on others: compare
+ratios, not seconds of two lines. `make bench ONLY=name` repeats one line.
 """
 CHAOS: Final = """
 ## Faults
@@ -188,13 +190,19 @@ def _costs(soak: Mapping[str, Any]) -> Iterable[str]:
 def with_highlights(readme: str, bench: Mapping[str, Any]) -> str:
     """The README with its table made anew."""
     rows = [
-        f"| {what} | {_number(bench[name]['ratio'])} | {_spread(bench[name])} |"
+        f"| {what} | {_number(bench[name]['ratio'])} | {_spread(bench[name])} | {_earlier(bench[name])} |"
         for name, what in HIGHLIGHTS.items()
         if name in bench
     ]
     return with_table(
         readme,
-        _lines(["| measured in turns or side by side (`make bench`) | ratio | spread |", "|---|---:|---:|", *rows]),
+        _lines(
+            [
+                "| measured in turns or side by side (`make bench`) | ratio | spread | earlier |",
+                "|---|---:|---:|---:|",
+                *rows,
+            ]
+        ),
     )
 
 
@@ -226,16 +234,32 @@ def _cores(bench: Mapping[str, Any]) -> str:
 
 
 def _table(bench: Mapping[str, Any]) -> Iterable[str]:
-    yield "| benchmark | ours | baseline | limit | unit | ratio | spread | rounds | day |"
-    yield "|---|---:|---:|---:|---|---:|---:|---:|---|"
+    yield "| benchmark | ours | baseline | limit | unit | ratio | spread | earlier | rounds | day |"
+    yield "|---|---:|---:|---:|---|---:|---:|---:|---:|---|"
     for name, one in bench.items():
         numbers = " | ".join(_number(one[key]) for key in ("ours", "baseline", "limit"))
-        ratio = f"{_number(one['ratio'])} | {_spread(one)}"
+        ratio = f"{_number(one['ratio'])} | {_spread(one)} | {_earlier(one)}"
         yield f"| `{name}` | {numbers} | {one['unit']} | {ratio} | {one['rounds']} | {one['day']} |"
 
 
 def _spread(figures: Mapping[str, Any]) -> str:
     return f"{figures['spread']:.0%}" if figures["rounds"] > 1 else "-"
+
+
+def _earlier(figures: Mapping[str, Any]) -> str:
+    return ", ".join(map(_number, figures.get("earlier", ()))) or "-"
+
+
+def with_earlier(kept: Mapping[str, Any], measured: Mapping[str, Any]) -> dict[str, Any]:
+    """What was kept, with what has been measured since; a line that is replaced leaves its ratio as an earlier one."""
+    lines = dict(kept)
+    for name, line in measured.items():
+        before = dict(kept.get(name, {}))
+        earlier = before.pop("earlier", [])
+        if before and before != line:
+            earlier = [*earlier, before["ratio"]][-EARLIER:]
+        lines[name] = {**line, "earlier": earlier}
+    return lines
 
 
 def _number(number: float | None) -> str:
@@ -256,9 +280,8 @@ def main() -> None:
     """Writes the page, its figures, and the README's table."""
     kept = read(KEPT) or {}
     found = {name: read(BUILD / f"{name}.json") or kept.get(name) for name in ("chaos", "soak", "soak-24")}
-    bench, mutants = (
-        {**kept.get(name, {}), **(read(BUILD / f"{name}.json") or {})} for name in (OUTPUT.stem, "mutants")
-    )
+    bench = with_earlier(kept.get("bench", {}), read(BUILD / OUTPUT.name) or {})
+    mutants = {**kept.get("mutants", {}), **(read(BUILD / "mutants.json") or {})}
     report = read(BUILD / "coverage.json")
     found |= {
         "bench": bench,

@@ -14,7 +14,17 @@ import pytest
 from rich.console import Console
 
 from tests.benchmarks.__main__ import find_benchmarks
-from tests.benchmarks.evidence import HIGHLIGHTS, KEPT, PAGE, README, REASONS, covered, evidence, with_highlights
+from tests.benchmarks.evidence import (
+    HIGHLIGHTS,
+    KEPT,
+    PAGE,
+    README,
+    REASONS,
+    covered,
+    evidence,
+    with_earlier,
+    with_highlights,
+)
 from tests.benchmarks.figures import Figures, Round
 from tests.fleet.costs import Usage, costs_of_a_job, rates
 from tests.fleet.soak import Soak, Submissions, fifths
@@ -53,7 +63,7 @@ async def test_page_holds_every_figure_and_how_it_is_meant() -> None:
         {"boiling": boiling},
     )
     assert "Machines had 3 cores" in page
-    assert f"| `boiling` | 63 | 115 | - | s | 0.55 | 18% | 2 | {datetime.now(UTC):%Y-%m-%d} |" in page
+    assert f"| `boiling` | 63 | 115 | - | s | 0.55 | 18% | - | 2 | {datetime.now(UTC):%Y-%m-%d} |" in page
     assert "- `boiling`: Seconds until the kettle boils, over those of a pan." in page
     assert "`make chaos SECONDS=90` (2026-01-31) broke a running stack 3 times" in page
     assert (
@@ -187,6 +197,17 @@ def test_page_says_of_each_unnoticed_change_why(monkeypatch: pytest.MonkeyPatch,
     page = evidence({"mutants": {"gate": gate}}, {})
     assert r"| `slots.gate.Gate.shut`: `a \| b → b \| a` | the two are the same |" in page
     assert "| `slots.gate.open_up`: `a → c` | a test is missing |" in page
+
+
+def test_a_line_that_is_measured_anew_leaves_its_ratio_behind() -> None:
+    kept = {"pan": {"ratio": 4.0, "day": DAY, "earlier": [1.0, 2.0, 3.0]}, "pot": {"ratio": 7.0, "day": DAY}}
+    line = {"ratio": 5.0, "day": DAY}
+    assert with_earlier(kept, {"pan": line, "wok": line}) == {
+        "pan": {**line, "earlier": [2.0, 3.0, 4.0]},
+        "pot": kept["pot"],
+        "wok": {**line, "earlier": []},
+    }
+    assert with_earlier(with_earlier(kept, {"pan": line}), {"pan": line})["pan"]["earlier"] == [2.0, 3.0, 4.0]
 
 
 def test_the_pages_show_what_is_kept() -> None:
