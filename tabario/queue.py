@@ -23,14 +23,14 @@ class JobQueue:
         """Adds an accepted job."""
         await self._redis.lpush(names.QUEUE_KEY, str(job_id))
 
-    async def remove(self, job_id: UUID) -> bool:
-        """Takes a job off the list; says whether it was there. Safe to repeat."""
-        return bool(await self._redis.lrem(names.QUEUE_KEY, 0, str(job_id)))
+    async def remove(self, entry: UUID | str) -> bool:
+        """Takes a job, or what somebody else put there, off the list; says whether it was there. Safe to repeat."""
+        return bool(await self._redis.lrem(names.QUEUE_KEY, 0, str(entry)))
 
-    async def waiting(self) -> list[UUID]:
-        """The jobs on the list, newest first. The client must decode its answers."""
+    async def entries(self) -> list[str]:
+        """The jobs' ids, newest first, or whatever else is on the list. The client must decode its answers."""
         entries: list[str] = await self._redis.lrange(names.QUEUE_KEY, 0, -1)  # type: ignore[assignment]  # the client decodes
-        return [UUID(entry) for entry in entries]
+        return entries
 
     async def depth(self) -> int:
         """How many jobs wait."""

@@ -34,33 +34,33 @@ class QueueAudit:
         self._queue = queue
         self._recorder = recorder
         self._monotonic = monotonic
-        self._ghosts: dict[UUID, float] = {}
-        self._missing: dict[UUID, float] = {}
+        self._ghosts: dict[str, float] = {}
+        self._missing: dict[str, float] = {}
 
     async def look(self, live: Sequence[Run]) -> None:
         """One comparison. `live` are all runs that have not ended. Without Redis it waits for the next."""
-        waiting = {run.job.job_id for run in live if run.state in _WAITING and run.run_count == 0}
+        waiting = {str(run.job.job_id) for run in live if run.state in _WAITING and run.run_count == 0}
         try:
-            listed = set(await self._queue.waiting())
+            listed = set(await self._queue.entries())
             self._ghosts = self._since(self._ghosts, listed - waiting)
             self._missing = self._since(self._missing, waiting - listed)
-            for job_id in self._older_than(self._ghosts, GHOST_SECONDS):
-                await self._queue.remove(job_id)
-                await self._count("ghost", job_id)
+            for entry in self._older_than(self._ghosts, GHOST_SECONDS):
+                await self._queue.remove(entry)
+                await self._count("ghost", entry)
             for job_id in self._older_than(self._missing, MISSING_SECONDS):
-                await self._queue.push(job_id)
+                await self._queue.push(UUID(job_id))
                 await self._count("missing", job_id)
         except RedisError as error:
             log.warning("The list of waiting jobs cannot be checked (%s).", type(error).__name__)
 
-    def _since(self, before: dict[UUID, float], wrong: set[UUID]) -> dict[UUID, float]:
+    def _since(self, before: dict[str, float], wrong: set[str]) -> dict[str, float]:
         now = self._monotonic()
-        return {job_id: before.get(job_id, now) for job_id in wrong}
+        return {entry: before.get(entry, now) for entry in wrong}
 
-    def _older_than(self, wrong: dict[UUID, float], seconds: float) -> list[UUID]:
+    def _older_than(self, wrong: dict[str, float], seconds: float) -> list[str]:
         now = self._monotonic()
-        return [job_id for job_id, since in wrong.items() if now - since >= seconds]
+        return [entry for entry, since in wrong.items() if now - since >= seconds]
 
-    async def _count(self, kind: str, job_id: UUID) -> None:
-        log.warning("The list of waiting jobs was wrong about %s: %s.", job_id, kind)
+    async def _count(self, kind: str, entry: str) -> None:
+        log.warning("The list of waiting jobs was wrong about %s: %s.", entry, kind)
         await self._recorder.record(f"queue-drift:{uuid.uuid4()}", QUEUE_DRIFT.increment(kind=kind))

@@ -123,7 +123,8 @@ SLOTS_MENDED: Final = Counter(
     labels=(Label("kind", ("freed", "counted", "reclaimed")),),
 )
 PROCESSES_LOST: Final = Counter(
-    "video_orchestrator_processes_lost_total", "Runs that were declared dead because their process was silent."
+    "video_orchestrator_processes_lost_total",
+    "Runs that were declared dead: their process was silent, or did not start in time.",
 )
 SCENES_REGENERATED: Final = Counter(
     "video_orchestrator_scenes_regenerated_total", "Jobs accepted that make one scene of another job anew."

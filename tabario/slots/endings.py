@@ -51,7 +51,7 @@ class Endings:
             await self._call_hooks(run)
             await self._note(run, str(run.lease_id))
         finally:
-            await self._redis.delete(key)
+            await self._redis.delete(key, names.beat_key(run.flow_run_id))  # one begun again by hand has not beaten yet
         return True
 
     async def _call_hooks(self, run: Run) -> None:

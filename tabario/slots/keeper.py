@@ -29,7 +29,7 @@ from tabario.slots.endings import EndedHook, Endings
 from tabario.slots.fairness import Fairness
 from tabario.slots.gate import Gate
 from tabario.slots.leader import Leader
-from tabario.slots.liveness import Liveness
+from tabario.slots.liveness import Liveness, Verdict
 from tabario.slots.release import Releaser
 from tabario.slots.renewals import Renewals
 from tabario.slots.resume import Resumer
@@ -137,17 +137,12 @@ class Keeper:
             await anyio.sleep(self._settings.sweep)
 
     async def sweep_or_log(self) -> bool:
-        """One pass; says False when it failed, for the keeper must outlive every fault.
-
-        While Redis or Prefect was away no run could show that it lives, so that each gets a little time for it then.
-        """
+        """One pass; says False when it failed, for the keeper must outlive every fault."""
         try:
             await self.sweep()
-        except Exception as error:  # the edge of a background task: without its passes every slot would leak
+        except Exception:  # the edge of a background task: without its passes every slot would leak
             log.exception("A pass of the keeper failed; the next one tries again.")
             self._renewals.forget()
-            if isinstance(error, RedisError | RetryLater):
-                self._liveness.pause()
             return False
         return True
 
@@ -168,9 +163,9 @@ class Keeper:
     async def sweep(self) -> PassReport:
         """One pass over all runs. Raises NotLeading, and RetryLater or RedisError when it could not renew leases."""
         began = self._clock()
-        await self._leader.confirm()
-        live = await self._prefect.live_runs()
+        live, dead = await self._watch()
         resumable, over = await self._ended()
+        declared_dead = await self._declare(dead)
         renewed = await self._renewals.renew([*live, *resumable])
         if not renewed.lost:
             await self._open_gate(began)
@@ -178,7 +173,6 @@ class Keeper:
 
         unsettled = [run for run in over if not await self._try("settled", self._endings.settle, run)]
         resumed = [run for run in resumable if await self._try("resumed", self._resumer.resume, run)]
-        dead = await self._declare_dead(live)
         mended = await self._mend(live, renewed.lost, [*resumable, *unsettled])
         if renewed.lost:  # and not before: after an outage the slots of those runs might have been sold again
             await self._open_gate(began)
@@ -193,7 +187,7 @@ class Keeper:
             settled=len(over) - len(unsettled),
             unsettled=len(unsettled),
             resumed=len(resumed),
-            declared_dead=dead,
+            declared_dead=declared_dead,
             freed=sum(one.freed for one in mended),
             counted=sum(one.counted for one in mended),
             reclaimed=sum(one.reclaimed for one in mended),
@@ -203,6 +197,19 @@ class Keeper:
         if self._on_pass is not None:
             await self._on_pass(report, live)
         return report
+
+    async def _watch(self) -> tuple[list[Run], list[Verdict]]:
+        """The live runs, and which of them are dead.
+
+        While Redis or Prefect was away no run could show that it lives, so that each gets a little time for it then.
+        """
+        try:
+            await self._leader.confirm()
+            live = await self._prefect.live_runs()
+            return live, await self._liveness.look(live)
+        except Exception:
+            self._liveness.pause()
+            raise
 
     async def _open_gate(self, began: datetime) -> None:
         await self._gate.open(since=(self._clock() - began).total_seconds())
@@ -232,15 +239,15 @@ class Keeper:
             log.exception("%s could not be %s.", run.flow_run_id, deed)
             return False
 
-    async def _declare_dead(self, live: Sequence[Run]) -> int:
-        verdicts = {verdict.run.flow_run_id: verdict for verdict in await self._liveness.look(live)}
+    async def _declare(self, dead: Sequence[Verdict]) -> int:
+        verdicts = {verdict.run.flow_run_id: verdict for verdict in dead}
 
         async def end(run: Run) -> bool:
             verdict = verdicts[run.flow_run_id]
             log.warning("%s is declared %s: %s", run.flow_run_id, verdict.state, verdict.reason)
             return await self._prefect.end_run(run, verdict.state, verdict.reason)
 
-        ended = [await self._try("declared dead", end, verdict.run) for verdict in verdicts.values()]
+        ended = [await self._try("declared dead", end, verdict.run) for verdict in dead]
         return sum(ended)
 
     async def _order_queues(self) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from redis.asyncio import Redis
 
 from tabario import names
@@ -39,7 +39,7 @@ class _Sight:
 
     state_id: UUID
     beat: str | bytes | None
-    since: datetime
+    since: AwareDatetime
 
 
 _SIGHTS: Final = TypeAdapter(dict[UUID, _Sight])

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
+from tabario import names
 from tabario.clients.prefect import RunState
 from tabario.metrics.definitions import QUEUE_DRIFT
 from tabario.metrics.series import Observation
@@ -42,16 +43,16 @@ def auditor(redis: Redis) -> Auditor:
     return Auditor(redis)
 
 
-async def test_entry_whose_run_was_never_made_is_removed_in_the_end(auditor: Auditor) -> None:
-    ghost = uuid4()
-    await auditor.queue.push(ghost)
+@pytest.mark.parametrize("ghost", [str(uuid4()), "of another program"])
+async def test_entry_whose_run_was_never_made_is_removed_in_the_end(auditor: Auditor, redis: Redis, ghost: str) -> None:
+    await redis.lpush(names.QUEUE_KEY, ghost)
     await auditor.audit.look([])
     auditor.now = GHOST_SECONDS - 1
     await auditor.audit.look([])
-    assert await auditor.queue.waiting() == [ghost]
+    assert await auditor.queue.entries() == [ghost]
     auditor.now = GHOST_SECONDS
     await auditor.audit.look([])
-    assert await auditor.queue.waiting() == []
+    assert await auditor.queue.entries() == []
     assert auditor.counts.seen == [QUEUE_DRIFT.increment(kind="ghost")]
 
 
@@ -83,7 +84,7 @@ async def test_waiting_run_that_is_not_listed_is_added(auditor: Auditor) -> None
     auditor.now = MISSING_SECONDS
     await auditor.audit.look([run])
     await auditor.audit.look([run])
-    assert await auditor.queue.waiting() == [run.job.job_id]
+    assert await auditor.queue.entries() == [str(run.job.job_id)]
     assert auditor.counts.seen == [QUEUE_DRIFT.increment(kind="missing")]
 
 

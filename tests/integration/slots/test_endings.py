@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from uuid import uuid4
 
 import anyio
 import pytest
 from redis.asyncio import Redis
 
 from tabario import names
-from tabario.clients.prefect import PrefectApi, Run
+from tabario.clients.prefect import PrefectApi, Run, RunState
+from tabario.settings import SlotSettings
 from tabario.slots.claims import Claims
 from tabario.slots.clock import utc_now
 from tabario.slots.endings import EndedHook, Endings
+from tabario.slots.heartbeat import beating
+from tabario.slots.liveness import Liveness
 from tabario.slots.release import Releaser
 from tests.integration.slots.conftest import Ears, StartRun
-from tests.support.orchestrator import Orchestrator, new_user
+from tests.support.orchestrator import Orchestrator, StillClock, new_user
 
 SettleWith = Callable[[EndedHook], Endings]
 
@@ -45,6 +49,20 @@ async def test_what_is_settled_is_known_and_nothing_is_done_again(
     assert ears.heard == [run.flow_run_id]
     assert await orchestrator.active_slots(user_id) == 0
     assert list(await claims.all_standing()) == [other.limit]
+
+
+async def test_one_begun_again_by_hand_has_a_minute_for_its_first_beat(
+    settle_with: SettleWith, start: StartRun, redis: Redis
+) -> None:
+    run, clock = await start(new_user()), StillClock()
+    async with beating(redis, run.flow_run_id):
+        pass
+    assert await settle_with(Ears()).settle(run)
+    again = run.model_copy(update={"state": RunState.RUNNING, "state_id": uuid4()})
+    liveness = Liveness(redis, SlotSettings(), clock=clock)
+    assert await liveness.look([again]) == []
+    clock.advance(60)
+    assert await liveness.look([again]) == []
 
 
 async def test_one_that_is_being_settled_is_left_alone_and_others_are_not(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import httpx
 import pytest
@@ -10,11 +10,11 @@ from tabario import names
 from tabario.clients.prefect import OutcomeUnknown, PrefectApi, Run
 from tabario.clients.prefect.http import PrefectHttp
 from tabario.clients.prefect.leases import Leases
-from tabario.errors import SlotsFull
+from tabario.errors import RetryLater, SlotsFull
 from tabario.settings import SlotSettings
 from tabario.slots.admission import Admission
 from tabario.slots.heartbeat import beating
-from tabario.slots.keeper import Keeper
+from tabario.slots.keeper import Keeper, PassReport
 from tabario.tiers import Tier
 from tests.integration.slots.conftest import Ears, StartRun, forget_lease, no_hints
 from tests.support.orchestrator import FickleTransport, Orchestrator, SettableClock, new_user
@@ -241,6 +241,23 @@ async def test_silence_counts_on_while_prefect_is_away(
         assert await orchestrator.state_of(run) == "Running"
         clock.advance(15)  # for those that could not be heard
         assert await keeper.sweep_or_log()
+    assert await orchestrator.state_of(run) == "Crashed"
+
+
+async def test_a_pass_that_fails_later_on_has_heard_who_lives(
+    start: StartRun, orchestrator: Orchestrator, slots: SlotSettings, clock: SettableClock, redis: Redis
+) -> None:
+    async def stumble(report: PassReport, live: Sequence[Run]) -> None:
+        raise RetryLater(f"{report.live} of {len(live)}")
+
+    run = await start(new_user())
+    await orchestrator.set_state(run, "RUNNING")
+    keeper = Keeper(orchestrator.prefect, redis, slots, hints=no_hints, on_pass=stumble, clock=clock)
+    assert await keeper.lead()
+    async with beating(redis, run.flow_run_id):
+        assert not await keeper.sweep_or_log()
+    clock.advance(31)
+    assert not await keeper.sweep_or_log()
     assert await orchestrator.state_of(run) == "Crashed"
 
 

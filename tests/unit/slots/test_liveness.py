@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -163,10 +164,14 @@ async def test_a_clock_that_was_ahead_delays_nothing(watch: Watch, clock: StillC
         assert await verdicts(one, run) == [(run, RunState.CRASHED, SILENT)]
 
 
-async def test_what_a_keeper_of_another_version_saw_begins_anew(watch: Watch, clock: StillClock, redis: Redis) -> None:
+@pytest.mark.parametrize("since", ["yesterday", "2026-01-01T00:00:00"])
+async def test_what_a_keeper_of_another_version_saw_begins_anew(
+    watch: Watch, clock: StillClock, redis: Redis, since: str
+) -> None:
     run = run_in(RunState.RUNNING, clock)
     await redis.set(names.beat_key(run.flow_run_id), 7)
-    await redis.set(names.KEEPER_SIGHTS_KEY, '{"runs": 3}')
+    sight = {"state_id": str(run.state_id), "beat": "7", "since": since}
+    await redis.set(names.KEEPER_SIGHTS_KEY, json.dumps({str(run.flow_run_id): sight}))
     keeper = watch()
     assert await verdicts(keeper, run) == []
     clock.advance(30)
