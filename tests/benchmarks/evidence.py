@@ -281,7 +281,7 @@ def main() -> None:
     kept = read(KEPT) or {}
     found = {name: read(BUILD / f"{name}.json") or kept.get(name) for name in ("chaos", "soak", "soak-24")}
     bench = with_earlier(kept.get("bench", {}), read(BUILD / OUTPUT.name) or {})
-    mutants = {**kept.get("mutants", {}), **(read(BUILD / "mutants.json") or {})}
+    mutants = dict(sorted((kept.get("mutants", {}) | (read(BUILD / "mutants.json") or {})).items()))
     report = read(BUILD / "coverage.json")
     found |= {
         "bench": bench,

@@ -11,7 +11,6 @@ CONCURRENT: Final = (10, 1_000, 100_000)
 PICTURES: Final = 8
 GPU_SECONDS_A_PICTURE: Final = 4.0
 MERGE_CORES: Final = 2.0
-FLOW_MIB: Final = 812.0  # at most, while 24 scenes become a film of 180 s: `make bench ONLY=merge_vs_encoder`
 RETENTION_DAYS: Final = 30  # Prefect's of runs
 RECORD_DAYS: Final = 7  # Redis' of records
 CONNECTIONS_A_SERVER: Final = 15  # Prefect's pool of 5 and its overflow of 10
@@ -36,21 +35,24 @@ How fast the machine was is part of that: an idle Prefect's API alone took {mach
 class Measured:
     """Of an installation and a job: `idle` is used each second, `job` by each job; CPU and overhead are in seconds.
 
-    Of each job Redis keeps `kept_in_redis` kB.
+    A flow holds `memory` MiB at most, while a long film is merged; of each job Redis keeps `kept_in_redis` kB.
     """
 
     idle: Mapping[str, float]
     job: Mapping[str, float]
     merge_cpu: float
     overhead: float
+    memory: float
     kept_in_redis: float
 
     @classmethod
     def of(cls, evidence: Mapping[str, Any]) -> Measured:
         """From docs/evidence.json. Raises KeyError when something was never measured."""
         bench, soak = evidence["bench"], evidence["soak-24"]
-        merge_cpu, overhead = bench["merge_vs_encoder"]["ours"], bench["job_overhead"]["ours"]
-        return cls(soak["idle"], soak["costs"], merge_cpu, overhead, soak["kept_in_redis"])
+        merge_cpu, overhead, memory = (
+            bench[name]["ours"] for name in ("merge_vs_encoder", "job_overhead", "merge_memory")
+        )
+        return cls(soak["idle"], soak["costs"], merge_cpu, overhead, memory, soak["kept_in_redis"])
 
     @property
     def seconds(self) -> float:
@@ -73,7 +75,7 @@ def demand(measured: Measured, concurrent: int) -> dict[str, float]:
         "GPUs": rate * PICTURES * GPU_SECONDS_A_PICTURE,
         "GPU hours a day": rate * PICTURES * GPU_SECONDS_A_PICTURE * DAY / 3_600,
         "cores of workers": rate * (job["CPU of worker, s"] + measured.merge_cpu),
-        "memory of flows, GiB": concurrent * FLOW_MIB / 1024,
+        "memory of flows, GiB": concurrent * measured.memory / 1024,
         "cores of front doors": used("CPU of front-door, s"),
         "cores of Prefect's API": api,
         "processes of Prefect's API": api_processes,

@@ -15,7 +15,7 @@ UNITS = (
     *("transactions of PostgreSQL", "rows of PostgreSQL", "PostgreSQL, kB"),
 )
 MEASURED = Measured(
-    idle=dict.fromkeys(UNITS, 0.1), job=dict.fromkeys(UNITS, 2.0), merge_cpu=40, overhead=8, kept_in_redis=5
+    idle=dict.fromkeys(UNITS, 0.1), job=dict.fromkeys(UNITS, 2.0), merge_cpu=40, overhead=8, memory=512, kept_in_redis=5
 )
 
 
@@ -30,7 +30,7 @@ def test_ten_times_the_jobs_need_ten_times_as_much_beyond_what_is_used_when_idle
     assert few["Redis, commands/s"] == pytest.approx(0.1 + 2)
     assert many["Redis, commands/s"] == pytest.approx(0.1 + 20)
     assert few["Redis, GB in 7 days"] == pytest.approx(7 * 24 * 3600 * 5 / 1e6)
-    assert many["memory of flows, GiB"] == pytest.approx(10 * few["memory of flows, GiB"])
+    assert [one["memory of flows, GiB"] for one in (few, many)] == [30, 300]
 
 
 def test_a_machine_that_does_everything_makes_as_many_films_as_its_cores_allow() -> None:
