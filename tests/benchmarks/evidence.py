@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.benchmarks.__main__ import OUTPUT, Benchmark, find_benchmarks
+from tests.chaos.campaign import HEAL_SECONDS
 from tests.fleet import scaling
 from tests.fleet.soak import CALLERS
 from tests.support.measured import read, write
@@ -40,17 +41,20 @@ took turns, or ran side by side where ComfyUI paints. The ratio is the median of
 the medians; of what to what, the list says. The spread is (largest - smallest) / median of the ratios of that run.
 Earlier are the ratios of up to three runs before it, the oldest first: on another day a rerun differs as they do, by
 more than the spread of one run. Machines had {cores} cores, on some days 1.7 times as slow as on others: compare
-ratios, not seconds of two lines. `make bench ONLY=name` repeats one line.
+ratios, not seconds of two lines. `make bench ONLY=name` repeats one line. ComfyUI is a stand-in everywhere; no GPU was
+measured.
 """
 CHAOS: Final = """
 ## Faults
 
 `make chaos SECONDS={seconds:.0f}` ({day}) broke a running stack {faults} times while users went on submitting.
 Submissions {submissions} = accepted {accepted} + refused for want of a slot {refused} + put off with 503 {put_off}
-+ unanswered {unanswered} + answered in another way {wrong_answers}. Seen in Prefect's own
-database and ComfyUI's own log, never in ours: {oversold} slots oversold, {leaked} leaked,
++ unanswered {unanswered} + answered in another way {wrong_answers}. Those without an answer met a
+front door that had just been killed. Seen in Prefect's own database and ComfyUI's own log, never in ours:
+{oversold} slots oversold, {leaked} leaked,
 {images_paid_twice} pictures paid twice, {jobs_lost} jobs lost, {metric_errors} counters off.
-Faults met each other, so a time to heal includes the waiting for those that struck meanwhile.
+Faults met each other, so a time to heal includes the waiting for those that struck meanwhile; one that took more than
+{HEAL_SECONDS:.0f} s would be told as not healed.
 An earlier hour of them, and what a review found after it: [chaos-hour.md](chaos-hour.md).
 
 | fault | times | healed after at most | not healed |
@@ -108,11 +112,11 @@ UNNOTICED: Final = """
 """
 HIGHLIGHTS: Final[Mapping[str, str]] = {
     "image_loop_busy_1_job": "share of a loop in which ComfyUI paints, 2 s each, over asking every 5 s (more: better)",
-    "merge_vs_encoder": "CPU of the merge over the bare encoder's (less: better, as below)",
+    "merge_vs_encoder": "CPU of the merge over the bare encoder's (less: better)",
     "merge_vs_peer": "how much faster than MoviePy clips and a second encode, in CPU (more: better)",
-    "submit_vs_prefect": "time of a submission over the three bare calls to Prefect",
-    "first_task_vs_stock": "time to the first task over a stock worker's",
-    "exporter_poll_calls": "calls of a poll with 20,000 runs over reading them all",
+    "submit_vs_prefect": "time of a submission over the three bare calls to Prefect (less: better)",
+    "first_task_vs_stock": "time to the first task over a stock worker's (less: better)",
+    "exporter_poll_calls": "calls of a poll with 20,000 runs over reading them all (less: better)",
 }
 """What stands in the README."""
 
@@ -128,7 +132,7 @@ def evidence(found: Mapping[str, Any], benchmarks: Mapping[str, Benchmark]) -> s
     parts += [f"- `{name}`: {_explanation(benchmarks[name])}\n" for name in chosen]
     if chaos := found.get("chaos"):
         times = sum(fault["injected"] for fault in chaos["faults"].values())
-        parts.append(CHAOS.format(**{**chaos, "faults": times}))
+        parts.append(CHAOS.format(**{**chaos, "faults": times}, HEAL_SECONDS=HEAL_SECONDS))
         parts += _lines(
             f"| {name.replace('_', ' ')} | {fault['injected']} | {fault['healed_max_s']:.1f} s | {fault['unhealed']} |"
             for name, fault in chaos["faults"].items()

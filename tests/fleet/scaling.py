@@ -68,8 +68,7 @@ def demand(measured: Measured, concurrent: int) -> dict[str, float]:
     def used(name: str) -> float:
         return measured.idle[name] + rate * job[name]
 
-    api = used("CPU of prefect-server, s")
-    api_processes = math.ceil(api / BUSY)
+    api_processes = math.ceil(concurrent / carried(measured, "prefect-server"))
     return {
         "films an hour": rate * 3_600,
         "GPUs": rate * PICTURES * GPU_SECONDS_A_PICTURE,
@@ -77,12 +76,12 @@ def demand(measured: Measured, concurrent: int) -> dict[str, float]:
         "cores of workers": rate * (job["CPU of worker, s"] + measured.merge_cpu),
         "memory of flows, GiB": concurrent * measured.memory / 1024,
         "cores of front doors": used("CPU of front-door, s"),
-        "cores of Prefect's API": api,
+        "cores of Prefect's API": used("CPU of prefect-server, s"),
         "processes of Prefect's API": api_processes,
         "cores of Prefect's services": used("CPU of prefect-services, s"),
         "PostgreSQL, cores": used("CPU of postgres, s"),
         "PostgreSQL, transactions/s": used("transactions of PostgreSQL"),
-        "PostgreSQL, connections at most": CONNECTIONS_A_SERVER * (api_processes + 1),
+        "PostgreSQL, connections": CONNECTIONS_A_SERVER * (api_processes + 1),
         "PostgreSQL, million rows in 30 days": rate * job["rows of PostgreSQL"] * RETENTION_DAYS * DAY / 1e6,
         "PostgreSQL, GB in 30 days": rate * job["PostgreSQL, kB"] * RETENTION_DAYS * DAY / 1e6,
         "Redis, commands/s": used("commands of Redis"),
