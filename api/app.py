@@ -17,7 +17,7 @@ from api.error_handlers import UnexpectedErrors, add_error_handlers
 from api.headers import REQUEST_ID, ReplyHeaders
 from api.idempotency import HEADER as IDEMPOTENCY_KEY
 from api.lifespan import lifespan, open_services
-from api.openapi import AUTHENTICATED, DESCRIPTION, TAGS, describe, problems
+from api.openapi import AUTHENTICATED, DESCRIPTION, TAGS, DocumentedApi, problems
 from api.rate_limit import RateLimit
 from api.routes import companions, events, links, operation, regenerate, runs, slots, start, video
 from api.scraping import PATH, for_prometheus
@@ -37,7 +37,7 @@ def create_app(settings: Settings, *, services: OpenServices = open_services) ->
     exporter = _exporter(settings) if settings.metrics.enabled else None
     verifier = create_verifier(settings)
     is_traced = start_tracing(settings.tracing, service="tabario-front-door")
-    app = FastAPI(
+    app = DocumentedApi(
         title="Tabario Flows",
         version=version("tabario-flows"),
         description=DESCRIPTION,
@@ -57,7 +57,6 @@ def create_app(settings: Settings, *, services: OpenServices = open_services) ->
     add_error_handlers(app)
     app.exception_handler(SlotsFull)(slots.answer_slots_full)
     _add_middleware(app, settings, verifier)
-    describe(app)
     add_documentation(app)
     if is_traced:
         _add_spans(app)
@@ -66,7 +65,7 @@ def create_app(settings: Settings, *, services: OpenServices = open_services) ->
 
 def _add_spans(app: FastAPI) -> None:
     """A span for each request but those of machines that ask every few seconds."""
-    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: PLC0415 - of the extra that traces need
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # noqa: PLC0415 - installed only with the extra `otel`
 
     FastAPIInstrumentor.instrument_app(app, excluded_urls="/metrics,/health,/ready", exclude_spans=["receive", "send"])
 

@@ -6,7 +6,6 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
 
 from api.bodies import ActiveRun
@@ -96,24 +95,18 @@ def problems(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def describe(app: FastAPI) -> None:
-    """Gives the app its OpenAPI document, with problems under their own media type."""
+class DocumentedApi(FastAPI):
+    """An app whose OpenAPI document has problems under their own media type."""
 
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = get_openapi(
-                title=app.title,
-                version=app.version,
-                description=app.description,
-                tags=app.openapi_tags,
-                routes=app.routes,
-            )
-            for path in app.openapi_schema["paths"].values():
+    def openapi(self) -> dict[str, Any]:
+        """Made once; FastAPI keeps it."""
+        is_new = self.openapi_schema is None
+        document = super().openapi()
+        if is_new:
+            for path in document["paths"].values():
                 for operation in path.values():
                     _use_problem_media_type(operation["responses"])
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # the way that FastAPI documents
+        return document
 
 
 def _use_problem_media_type(responses: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ class Rates:
             "async+redis://",
             implementation="redispy",
             key_prefix=names.RATE_PREFIX,
-            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # documented, but not typed
+            connection_pool=redis.connection_pool,  # type: ignore[arg-type]  # limits takes one, but types every option as a scalar
         )
         self._limiter = MovingWindowRateLimiter(storage)
         self._changes = parse(settings.rate)

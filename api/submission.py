@@ -57,7 +57,7 @@ class Creating(Protocol):
 class Submission:
     """Starts jobs."""
 
-    def __init__(  # noqa: PLR0913 - one parameter a collaborator
+    def __init__(  # noqa: PLR0913 - all it works with is handed in, by name
         self,
         *,
         admission: Admitting,

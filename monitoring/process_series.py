@@ -28,7 +28,7 @@ class ProcessSeries:
         self._registries = [own, REGISTRY]
         if multiprocess_directory is not None:
             group = CollectorRegistry()
-            MultiProcessCollector(group, path=str(multiprocess_directory))  # type: ignore[no-untyped-call]  # prometheus_client gives it no types
+            MultiProcessCollector(group, path=str(multiprocess_directory))  # type: ignore[no-untyped-call]  # it has no annotations
             self._registries = [group]
 
     def collect(self) -> Iterator[Family]:

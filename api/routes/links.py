@@ -14,7 +14,7 @@ from api.accepting import declared_as_json_or_empty
 from api.bodies import LinkBody
 from api.deps import CurrentCaller, CurrentServices, RunReference
 from api.openapi import problems
-from api.routes.video import FILM_RESPONSES, IfNoneMatch, IfRange, Range, find_film, serve_film
+from api.routes.video import FILM_RESPONSES, FilmHeaders, find_film, serve_film
 from api.services import Services
 from tabario.errors import NotFound
 from tabario.links import FilmLinks
@@ -74,16 +74,12 @@ async def create_link(
     responses=FILM_RESPONSES,
 )
 async def follow_link(
-    token: Annotated[str, Path(max_length=MAX_TOKEN)],
-    services: CurrentServices,
-    range_: Range = None,
-    if_range: IfRange = None,
-    if_none_match: IfNoneMatch = None,
+    token: Annotated[str, Path(max_length=MAX_TOKEN)], services: CurrentServices, asked: FilmHeaders
 ) -> Response:
     """The MP4 that a link leads to."""
     linked = _links(services).read(token)
     run = await services.runs.find_run(linked.user_id, linked.run_id)
-    return await serve_film(run, services, range_=range_, if_range=if_range, if_none_match=if_none_match)
+    return await serve_film(run, services, asked)
 
 
 def _links(services: Services) -> FilmLinks:

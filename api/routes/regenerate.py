@@ -38,7 +38,7 @@ _AS_BEFORE: Final = SceneWish()
         HTTPStatus.NOT_FOUND,
     ),
 )
-async def regenerate_scene(  # noqa: PLR0913, PLR0917 - what the request holds, and whom it is given to
+async def regenerate_scene(  # noqa: PLR0913, PLR0917 - FastAPI wants a parameter for each part of a request
     run: RunReference,
     scene: Annotated[int, Path(ge=1, description="The scene's number, from 1.", examples=[2])],
     response: Response,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header
 from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
 from api.deps import CurrentCaller, CurrentServices, RunReference
@@ -36,9 +37,16 @@ FILM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     ),
 }
 
-Range = Annotated[str | SkipJsonSchema[None], Header(alias="Range", description="One range of bytes.")]
-IfRange = Annotated[str | SkipJsonSchema[None], Header(alias="If-Range")]
-IfNoneMatch = Annotated[str | SkipJsonSchema[None], Header(alias="If-None-Match")]
+
+class _FilmHeaders(BaseModel):
+    """What a request for a film asks of it."""
+
+    range: str | SkipJsonSchema[None] = Field(default=None, alias="Range", description="One range of bytes.")
+    if_range: str | SkipJsonSchema[None] = Field(default=None, alias="If-Range")
+    if_none_match: str | SkipJsonSchema[None] = Field(default=None, alias="If-None-Match")
+
+
+FilmHeaders = Annotated[_FilmHeaders, Header()]
 
 
 @router.head("/orchestrate/video/{run}", include_in_schema=False)
@@ -49,22 +57,15 @@ IfNoneMatch = Annotated[str | SkipJsonSchema[None], Header(alias="If-None-Match"
     response_class=StreamingResponse,
     responses=FILM_RESPONSES,
 )
-async def get_video(  # noqa: PLR0913, PLR0917 - one parameter a header
-    run: RunReference,
-    caller: CurrentCaller,
-    services: CurrentServices,
-    range_: Range = None,
-    if_range: IfRange = None,
-    if_none_match: IfNoneMatch = None,
+async def get_video(
+    run: RunReference, caller: CurrentCaller, services: CurrentServices, asked: FilmHeaders
 ) -> Response:
     """The MP4 of a job that is done. Until then the answer is 409 (`film_not_ready`)."""
     found = await services.runs.find_run(caller.user_id, run)
-    return await serve_film(found, services, range_=range_, if_range=if_range, if_none_match=if_none_match)
+    return await serve_film(found, services, asked)
 
 
-async def serve_film(
-    run: Run, services: Services, *, range_: str | None, if_range: str | None, if_none_match: str | None
-) -> Response:
+async def serve_film(run: Run, services: Services, asked: FilmHeaders) -> Response:
     """The film of a run, as the headers ask for it."""
     film = await find_film(run, services)
     etag = _etag(film)
@@ -74,9 +75,9 @@ async def serve_film(
         "Cache-Control": "private, no-cache",
         "Content-Disposition": f'inline; filename="{run.job.run_id}.mp4"',  # a run_id needs no quoting
     }
-    if if_none_match is not None and _names(if_none_match, etag):
+    if asked.if_none_match is not None and _names(asked.if_none_match, etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    part = parse_range(range_, film.byte_count) if if_range in (None, etag) else None
+    part = parse_range(asked.range, film.byte_count) if asked.if_range in (None, etag) else None
     return _stream(services, film, part, headers)
 
 

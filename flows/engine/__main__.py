@@ -50,7 +50,7 @@ def main() -> NoReturn:
     except (OSError, AttributeError) as error:  # a system without pidfds lacks the functions
         sys.stderr.write(f"No fork server ({error}): the engine starts by itself.\n")
         sys.stderr.flush()  # before this program is another one
-        os.execv(sys.executable, [sys.executable, "-m", "prefect.engine"])  # noqa: S606 - no shell is wanted
+        os.execv(sys.executable, [sys.executable, "-m", "prefect.engine"])
     end_as(status_of(connection, fork))
 
 

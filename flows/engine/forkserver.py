@@ -30,7 +30,6 @@ from flows.engine.handshake import (
     MADE_WAY,
     MESSAGE_BYTES,
     PID,
-    RUN_PREFIX,
     STATUS,
     STREAMS,
     VARIABLES,
@@ -70,13 +69,13 @@ class Run:
 
     def become(self) -> None:
         """Makes this process that of the run, until the run ends."""
-        for name in [name for name in os.environ if name.startswith(RUN_PREFIX)]:
-            del os.environ[name]
-        os.environ.update(self.variables)
+        os.environ.update(self.variables)  # the server was started with those of no run
         for target, stream in zip(STREAMS, self.streams, strict=True):
             os.dup2(stream, target)
             os.close(stream)
-        os.environ["SPT_NOENV"] = "1"  # keeps the title to the command line: the environment stays readable
+        os.environ["SPT_NOENV"] = (
+            "1"  # to setproctitle: leave the environment readable in /proc, and title the command line
+        )
         setproctitle(f"prefect.engine {self.variables.get('PREFECT__FLOW_RUN_ID', '')}")
         del os.environ["SPT_NOENV"]
         sys.argv = ["prefect.engine"]

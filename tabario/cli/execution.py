@@ -16,4 +16,4 @@ def replace_process(command: Sequence[str]) -> NoReturn:
     program = shutil.which(command[0])
     if program is None:
         raise ConfigurationError(f"There is no program {command[0]!r} on PATH.")
-    os.execve(program, list(command), expanded_environment())  # noqa: S606 - no shell is wanted
+    os.execve(program, list(command), expanded_environment())

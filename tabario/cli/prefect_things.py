@@ -87,7 +87,7 @@ class SavedBlock:
         fields = type(self.block).model_fields
         return _differences(*({field: getattr(one, field) for field in fields} for one in (saved, self.block)))
 
-    async def save(self, *, new: bool) -> None:  # noqa: ARG002 - of the interface; Prefect itself tells new from old here
+    async def save(self, *, new: bool) -> None:  # noqa: ARG002 - of the protocol; this call of Prefect makes or changes it
         """Registers the type, too."""
         await self.block.aregister_type_and_schema()
         await self.block.asave(self._document, overwrite=True)
@@ -203,7 +203,7 @@ class SavedDeployment:
             {**after, "parameter_openapi_schema": schema},
         )
 
-    async def save(self, *, new: bool) -> None:  # noqa: ARG002 - of the interface; Prefect itself tells new from old here
+    async def save(self, *, new: bool) -> None:  # noqa: ARG002 - of the protocol; this call of Prefect makes or changes it
         """Creates or updates it."""
         await self.desired.aapply()
 

@@ -207,7 +207,7 @@ class Keeper:
             await self._leader.confirm()
             live = await self._prefect.live_runs()
             return live, await self._liveness.look(live)
-        except Exception:
+        except Exception:  # raised again: whatever it was, nobody was heard meanwhile
             self._liveness.pause()
             raise
 

@@ -30,16 +30,15 @@ class Loudness:
     true_peak: float
 
 
-async def decode_audio(  # noqa: PLR0913 - what is decoded, and how much of it
+async def decode_audio(
     ffmpeg: FFmpeg,
     source: Path,
     destination: Path,
     *,
-    channels: int = 1,
     longest: float | None = None,
     timeout: float | None = None,  # noqa: ASYNC109 - ffmpeg's, and reported as a failure
 ) -> float:
-    """Decodes the first audio track of `source` to a 48 kHz 16-bit WAV and returns its duration in seconds.
+    """Decodes the first audio track of `source` to a mono 48 kHz 16-bit WAV and returns its duration in seconds.
 
     What comes after `longest` seconds is left out: a small file may hold hours. `timeout` is in seconds, too.
     Raises MergeFailed when it cannot be decoded, takes too long or holds no sample.
@@ -48,7 +47,7 @@ async def decode_audio(  # noqa: PLR0913 - what is decoded, and how much of it
     await ffmpeg.run(
         [
             *read_file(source),
-            *("-map", "0:a:0", "-vn", "-ac", str(channels), "-ar", str(SAMPLE_RATE), *limit),
+            *("-map", "0:a:0", "-vn", "-ac", "1", "-ar", str(SAMPLE_RATE), *limit),
             *("-c:a", "pcm_s16le", "-f", "wav", f"file:{destination}"),
         ],
         timeout=timeout,

@@ -76,6 +76,13 @@ async def test_stranger_is_turned_away_before_the_body_is_read(door: FrontDoor, 
     assert reply.headers["www-authenticate"] == "Bearer"
 
 
+async def test_every_documented_error_is_problem_json(door: FrontDoor) -> None:
+    document = (await door.anonymous.get("/openapi.json")).json()
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    errors = [reply for one in operations for status, reply in one["responses"].items() if status >= "4"]
+    assert {media_type for reply in errors for media_type in reply["content"]} == {"application/problem+json"}
+
+
 async def test_every_documented_route_but_the_operators_needs_a_token(door: FrontDoor) -> None:
     document = (await door.anonymous.get("/openapi.json")).json()
     documented = {
