@@ -73,9 +73,7 @@ class Run:
         for target, stream in zip(STREAMS, self.streams, strict=True):
             os.dup2(stream, target)
             os.close(stream)
-        os.environ["SPT_NOENV"] = (
-            "1"  # to setproctitle: leave the environment readable in /proc, and title the command line
-        )
+        os.environ["SPT_NOENV"] = "1"  # tells setproctitle to overwrite the command line, and not the environment too
         setproctitle(f"prefect.engine {self.variables.get('PREFECT__FLOW_RUN_ID', '')}")
         del os.environ["SPT_NOENV"]
         sys.argv = ["prefect.engine"]

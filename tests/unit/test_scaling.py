@@ -33,6 +33,11 @@ def test_ten_times_the_jobs_need_ten_times_as_much_beyond_what_is_used_when_idle
     assert [one["memory of flows, GiB"] for one in (few, many)] == [30, 300]
 
 
+def test_there_are_as_many_processes_as_carry_the_jobs_although_each_is_used_when_idle() -> None:
+    assert carried(MEASURED, "prefect-server") == pytest.approx(15)
+    assert [demand(MEASURED, jobs)["processes of Prefect's API"] for jobs in (59, 601)] == [4, 41]
+
+
 def test_a_machine_that_does_everything_makes_as_many_films_as_its_cores_allow() -> None:
     assert films_a_minute(MEASURED, 2.5) == pytest.approx(60 * (2.5 - 6 * 0.1) / (6 * 2))
 
