@@ -19,9 +19,9 @@ from tabario.slots.heartbeat import BEAT_SECONDS, KEY_SECONDS
 
 FIRST_BEAT: Final = timedelta(seconds=60)
 """It comes a few seconds after a run is RUNNING, and as soon after a Redis that forgot all beats is back."""
-ENOUGH: Final = timedelta(seconds=3 * BEAT_SECONDS)
-"""How long a keeper watches without a gap before it calls anybody dead: in a gap Redis or Prefect may have been away,
-so that flows could not say that they live. One whose keepers all lead for less is never found dead."""
+TWO_BEATS: Final = timedelta(seconds=2 * BEAT_SECONDS)
+"""What counts as watched between two looks, at most: in more Redis may have come and gone. And what each run is given
+after a gap in the watch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,12 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """What was last seen of a run, and since when that has not changed."""
+    """What was last seen of a run, since when that has not changed, and for how much of that time it was watched."""
 
     state_id: UUID
     beat: str | bytes | None
     since: AwareDatetime
+    watched: timedelta = timedelta()
 
 
 _SIGHTS: Final = TypeAdapter(dict[UUID, _Sight])
@@ -50,6 +51,8 @@ class Liveness:
 
     What was seen is kept in Redis, so that the next keeper need not begin anew. All is compared with what was seen
     before, on the keeper's clock: those of flows and of Prefect do not matter, those of keepers may be seconds apart.
+    In a gap of the watch Redis or Prefect may have been away, so that no flow could say that it lives. So a run is
+    dead only when it was watched for half of its time, gaps or not, and has had two beats' time since the last one.
     `redis` decodes its answers.
     """
 
@@ -60,6 +63,7 @@ class Liveness:
         self._clock = clock
         self._sights: dict[UUID, _Sight] = {}
         self._began: datetime | None = None
+        self._looked = clock()
 
     def pause(self) -> None:
         """Ends the watch; the next look begins another. Meanwhile another keeper may watch, or no flow be heard."""
@@ -69,11 +73,12 @@ class Liveness:
         """The verdicts on those of the live runs that are dead. Raises RedisError."""
         beats = await self._redis.mget([names.beat_key(run.flow_run_id) for run in live])
         now = self._clock()
-        if self._began is None or now < self._began:  # the clock was set back
-            self._sights, self._began = await self._recall(), now
-        self._sights = {run.flow_run_id: self._see(run, beat, now) for run, beat in zip(live, beats, strict=True)}
+        if self._began is None or now < self._looked:  # the clock was set back
+            self._sights, self._began, self._looked = await self._recall(), now, now
+        step, self._looked = min(now - self._looked, TWO_BEATS), now
+        self._sights = {run.flow_run_id: self._see(run, beat, now, step) for run, beat in zip(live, beats, strict=True)}
         await self._redis.set(names.KEEPER_SIGHTS_KEY, _SIGHTS.dump_json(self._sights), ex=KEY_SECONDS)
-        if now - self._began < ENOUGH:
+        if now - self._began < TWO_BEATS:
             return []
         return [verdict for run in live if (verdict := self._judge(run, now))]
 
@@ -85,20 +90,26 @@ class Liveness:
         except ValidationError:
             return {}
 
-    def _see(self, run: Run, beat: str | bytes | None, now: datetime) -> _Sight:
+    def _see(self, run: Run, beat: str | bytes | None, now: datetime, step: timedelta) -> _Sight:
         before = self._sights.get(run.flow_run_id)
-        if before is not None and (before.state_id, before.beat) == (run.state_id, beat):
-            return replace(before, since=min(before.since, now))  # of a keeper whose clock was ahead
-        return _Sight(run.state_id, beat, now)
+        if before is None or (before.state_id, before.beat) != (run.state_id, beat):
+            return _Sight(run.state_id, beat, now)
+        since = min(before.since, now)  # of a keeper whose clock was ahead
+        return replace(before, since=since, watched=before.watched + step)
 
     def _judge(self, run: Run, now: datetime) -> Verdict | None:
         sight = self._sights[run.flow_run_id]
-        unchanged = now - sight.since
-        if run.state is RunState.PENDING and unchanged > self._pending_limit:
-            return Verdict(run, RunState.CRASHED, "Its process did not start in time.")
-        silent = unchanged > (self._silence if sight.beat is not None else FIRST_BEAT)
-        if run.state is RunState.RUNNING and silent:
-            return Verdict(run, RunState.CRASHED, "Its process gave no sign of life.")
-        if run.state is RunState.CANCELLING and silent:
-            return Verdict(run, RunState.CANCELLED, "Its process gave no sign of life.")
-        return None
+        limit = FIRST_BEAT if sight.beat is None else self._silence
+        if run.state is RunState.PENDING:
+            limit = self._pending_limit
+        if now - sight.since <= limit or sight.watched < limit / 2:
+            return None
+        match run.state:
+            case RunState.PENDING:
+                return Verdict(run, RunState.CRASHED, "Its process did not start in time.")
+            case RunState.RUNNING:
+                return Verdict(run, RunState.CRASHED, "Its process gave no sign of life.")
+            case RunState.CANCELLING:
+                return Verdict(run, RunState.CANCELLED, "Its process gave no sign of life.")
+            case _:
+                return None

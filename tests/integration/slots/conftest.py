@@ -28,6 +28,8 @@ from tests.support.orchestrator import (
 )
 from tests.support.servers import PrefectServer, RedisServer
 
+SWEEP = SlotSettings().sweep
+
 
 class StartRun(Protocol):
     async def __call__(self, user_id: str, tier: Tier = ...) -> Run: ...
@@ -127,3 +129,12 @@ def start(admission: Admission, prefect: PrefectApi) -> StartRun:
         return await prefect.create_run(make_job(user_id, tier=tier), lease_id=lease.id)
 
     return start
+
+
+async def keep_for(seconds: float, keeper: Keeper, clock: SettableClock) -> int:
+    """Passes as far apart as a keeper makes them; the number of runs that they declared dead."""
+    dead = 0
+    for _ in range(round(seconds / SWEEP)):
+        clock.advance(SWEEP)
+        dead += (await keeper.sweep()).declared_dead
+    return dead

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from tabario import names
 from tabario.clients.prefect import Run, RunState
 from tabario.settings import SlotSettings
-from tabario.slots.heartbeat import beating
+from tabario.slots.heartbeat import BEAT_SECONDS, beating
 from tabario.slots.liveness import Liveness
 from tests.support.orchestrator import StillClock, make_job, new_user
 from tests.support.runs import new_run
@@ -44,15 +44,21 @@ async def verdicts(liveness: Liveness, *runs: Run) -> list[tuple[Run, RunState, 
     return [(verdict.run, verdict.state, verdict.reason) for verdict in await liveness.look(runs)]
 
 
+async def watch_for(seconds: float, liveness: Liveness, clock: StillClock, *runs: Run) -> None:
+    """Looks at them as often as they beat; they say nothing, and nothing is said of them yet."""
+    assert await verdicts(liveness, *runs) == []
+    for _ in range(round(seconds / BEAT_SECONDS)):
+        clock.advance(BEAT_SECONDS)
+        assert await verdicts(liveness, *runs) == []
+
+
 async def test_nothing_is_said_of_nobody(liveness: Liveness) -> None:
     assert await liveness.look([]) == []
 
 
 async def test_a_run_may_be_pending_for_its_limit_and_no_longer(liveness: Liveness, clock: StillClock) -> None:
     run, queued = run_in(RunState.PENDING, clock), run_in(RunState.QUEUED, clock)
-    assert await verdicts(liveness, run, queued) == []
-    clock.advance(50)
-    assert await verdicts(liveness, run, queued) == []
+    await watch_for(50, liveness, clock, run, queued)
     clock.advance(INSTANT)
     assert await verdicts(liveness, run, queued) == [(run, RunState.CRASHED, NOT_STARTED)]
 
@@ -67,9 +73,7 @@ async def test_how_long_a_run_is_pending_is_not_told_by_prefects_clock(liveness:
 
 async def test_the_first_beat_may_take_a_minute(liveness: Liveness, clock: StillClock) -> None:
     run = run_in(RunState.RUNNING, clock)
-    assert await verdicts(liveness, run) == []
-    clock.advance(60)
-    assert await verdicts(liveness, run) == []
+    await watch_for(60, liveness, clock, run)
     clock.advance(INSTANT)
     assert await verdicts(liveness, run) == [(run, RunState.CRASHED, SILENT)]
 
@@ -79,8 +83,7 @@ async def test_one_that_has_beaten_may_be_silent_for_half_of_that(
 ) -> None:
     run, beats_on = run_in(RunState.RUNNING, clock), run_in(RunState.RUNNING, clock)
     await redis.set(names.beat_key(run.flow_run_id), 7)
-    assert await verdicts(liveness, run, beats_on) == []
-    clock.advance(30)
+    await watch_for(30, liveness, clock, run, beats_on)
     await redis.incr(names.beat_key(beats_on.flow_run_id))
     assert await verdicts(liveness, run, beats_on) == []
     clock.advance(INSTANT)
@@ -102,16 +105,47 @@ async def test_after_a_gap_in_the_watch_a_run_has_time_to_show_that_it_lives(
     liveness: Liveness, clock: StillClock, state: RunState
 ) -> None:
     run, moves_on = run_in(state, clock), run_in(state, clock)
-    assert await verdicts(liveness, run, moves_on) == []
+    await watch_for(30, liveness, clock, run, moves_on)
     liveness.pause()
     clock.advance(300)
     assert await verdicts(liveness, run, moves_on) == []
-    clock.advance(15 - INSTANT)
+    clock.advance(10 - INSTANT)
     moves_on = moves_on.model_copy(update={"state_id": uuid4()})
     assert await verdicts(liveness, run, moves_on) == []
     clock.advance(INSTANT)
     (dead,) = await liveness.look([run, moves_on])
     assert dead.run == run
+
+
+@pytest.mark.parametrize(("state", "half"), [(RunState.PENDING, 25), (RunState.RUNNING, 30)])
+async def test_half_of_its_time_is_watched_before_a_run_is_dead(
+    watch: Watch, clock: StillClock, state: RunState, half: int
+) -> None:
+    run = run_in(state, clock)
+    for _ in range(half // 5):  # keepers that follow each other too fast to tell by themselves
+        keeper = watch()
+        assert await verdicts(keeper, run) == []
+        clock.advance(5)
+        assert await verdicts(keeper, run) == []
+        clock.advance(20)
+    keeper = watch()
+    assert await verdicts(keeper, run) == []
+    clock.advance(10)
+    assert [dead.run for dead in await keeper.look([run])] == [run]
+
+
+async def test_a_long_time_between_two_looks_counts_as_two_beats(
+    liveness: Liveness, clock: StillClock, redis: Redis
+) -> None:
+    run = run_in(RunState.RUNNING, clock)
+    await redis.set(names.beat_key(run.flow_run_id), 7)
+    await liveness.look([run])
+    clock.advance(300)
+    assert await verdicts(liveness, run) == []
+    clock.advance(5 - INSTANT)
+    assert await verdicts(liveness, run) == []
+    clock.advance(INSTANT)
+    assert await verdicts(liveness, run) == [(run, RunState.CRASHED, SILENT)]
 
 
 async def test_each_keeper_knows_what_the_last_one_saw(watch: Watch, clock: StillClock, redis: Redis) -> None:
@@ -122,9 +156,7 @@ async def test_each_keeper_knows_what_the_last_one_saw(watch: Watch, clock: Stil
     clock.advance(10)
     await redis.incr(names.beat_key(beats_on.flow_run_id))
     keeper = watch()
-    assert await verdicts(keeper, run, beats_on) == []
-    clock.advance(20)
-    assert await verdicts(keeper, run, beats_on) == []
+    await watch_for(20, keeper, clock, run, beats_on)
     clock.advance(INSTANT)
     assert await verdicts(keeper, run, beats_on) == [(run, RunState.CRASHED, SILENT)]
 
@@ -142,9 +174,7 @@ async def test_a_keeper_that_leads_again_trusts_what_another_saw_meanwhile(
     await other.look([run])
     await redis.decr(names.beat_key(run.flow_run_id))  # so that only the other one can tell that it beat
     await other.look([run])
-    await ours.look([run])
-    clock.advance(30)
-    assert await verdicts(ours, run) == []
+    await watch_for(30, ours, clock, run)
 
 
 async def test_a_clock_that_was_ahead_delays_nothing(watch: Watch, clock: StillClock, redis: Redis) -> None:
@@ -156,9 +186,10 @@ async def test_a_clock_that_was_ahead_delays_nothing(watch: Watch, clock: StillC
     clock.advance(-3600)
     for one in keeper, next_keeper:
         assert await verdicts(one, run) == []
-    clock.advance(30)
-    for one in keeper, next_keeper:
-        assert await verdicts(one, run) == []
+    for _ in range(6):
+        clock.advance(BEAT_SECONDS)
+        for one in keeper, next_keeper:
+            assert await verdicts(one, run) == []
     clock.advance(INSTANT)
     for one in keeper, next_keeper:
         assert await verdicts(one, run) == [(run, RunState.CRASHED, SILENT)]
@@ -173,9 +204,7 @@ async def test_what_a_keeper_of_another_version_saw_begins_anew(
     sight = {"state_id": str(run.state_id), "beat": "7", "since": since}
     await redis.set(names.KEEPER_SIGHTS_KEY, json.dumps({str(run.flow_run_id): sight}))
     keeper = watch()
-    assert await verdicts(keeper, run) == []
-    clock.advance(30)
-    assert await verdicts(keeper, run) == []
+    await watch_for(30, keeper, clock, run)
     clock.advance(INSTANT)
     assert await verdicts(keeper, run) == [(run, RunState.CRASHED, SILENT)]
 
@@ -198,8 +227,6 @@ async def test_a_cancelling_run_ends_when_it_falls_silent(
     if beat is not None:
         await redis.set(names.beat_key(run.flow_run_id), beat)
     clock.advance(300)  # its process works on what it was asked to stop
-    assert await verdicts(liveness, run) == []
-    clock.advance(seconds)
-    assert await verdicts(liveness, run) == []
+    await watch_for(seconds, liveness, clock, run)
     clock.advance(INSTANT)
     assert await verdicts(liveness, run) == [(run, RunState.CANCELLED, SILENT)]
