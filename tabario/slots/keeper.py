@@ -115,8 +115,12 @@ class Keeper:
                 await self._leader.step_down()
 
     async def lead(self) -> bool:
-        """Bids for the lead, or keeps it; says whether this keeper leads."""
-        return await self._leader.hold()
+        """Bids for the lead, or keeps it; says whether this keeper leads. Raises RedisError."""
+        try:
+            return await self._leader.hold()
+        except RedisError:
+            self._liveness.pause()
+            raise
 
     async def _bid(self) -> None:
         while True:
@@ -140,9 +144,11 @@ class Keeper:
         """One pass; says False when it failed, for the keeper must outlive every fault."""
         try:
             await self.sweep()
-        except Exception:  # the edge of a background task: without its passes every slot would leak
+        except Exception as error:  # the edge of a background task: without its passes every slot would leak
             log.exception("A pass of the keeper failed; the next one tries again.")
             self._renewals.forget()
+            if isinstance(error, RedisError):
+                self._liveness.pause()
             return False
         return True
 
@@ -199,17 +205,14 @@ class Keeper:
         return report
 
     async def _watch(self) -> tuple[list[Run], list[Verdict]]:
-        """The live runs, and which of them are dead.
-
-        While Redis or Prefect was away no run could show that it lives, so that each gets a little time for it then.
-        """
+        """The live runs, and which of them are dead."""
+        await self._leader.confirm()
         try:
-            await self._leader.confirm()
             live = await self._prefect.live_runs()
-            return live, await self._liveness.look(live)
-        except Exception:  # raised again: whatever it was, nobody was heard meanwhile
-            self._liveness.pause()
+        except Exception:  # raised again: whatever it was, it may be why runs do not begin
+            self._liveness.note_outage()
             raise
+        return live, await self._liveness.look(live)
 
     async def _open_gate(self, began: datetime) -> None:
         await self._gate.open(since=(self._clock() - began).total_seconds())
@@ -244,6 +247,8 @@ class Keeper:
 
         async def end(run: Run) -> bool:
             verdict = verdicts[run.flow_run_id]
+            if not await self._liveness.confirm(verdict):
+                return False
             log.warning("%s is declared %s: %s", run.flow_run_id, verdict.state, verdict.reason)
             return await self._prefect.end_run(run, verdict.state, verdict.reason)
 

@@ -20,8 +20,10 @@ from tabario.slots.heartbeat import BEAT_SECONDS, KEY_SECONDS
 FIRST_BEAT: Final = timedelta(seconds=60)
 """It comes a few seconds after a run is RUNNING, and as soon after a Redis that forgot all beats is back."""
 TWO_BEATS: Final = timedelta(seconds=2 * BEAT_SECONDS)
-"""What counts as watched between two looks, at most: in more Redis may have come and gone. And what each run is given
-after a gap in the watch."""
+"""What counts as watched between two looks, at most: in a longer time nobody may have noticed that Redis was away. And
+what each run is given at least to be heard again after a gap in the watch."""
+LONGEST_PAUSE: Final = timedelta(seconds=40)
+"""Between two attempts of Prefect's own client, which doubles its pauses: 32 s and a fifth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,12 @@ class Liveness:
 
     What was seen is kept in Redis, so that the next keeper need not begin anew. All is compared with what was seen
     before, on the keeper's clock: those of flows and of Prefect do not matter, those of keepers may be seconds apart.
-    In a gap of the watch Redis or Prefect may have been away, so that no flow could say that it lives. So a run is
-    dead only when it was watched for half of its time, gaps or not, and has had two beats' time since the last one.
     `redis` decodes its answers.
+
+    While Redis is away no flow can say that it lives, and in a gap of the watch it may have been away. So the watch is
+    added up over its gaps, and a run is dead only if it was watched for half of its time, or 30 s. A run that has not
+    beaten yet needs Prefect to begin, and is given as long as Prefect was away: of an outage before it a new keeper
+    does not know. Keepers that each look only once find nobody dead.
     """
 
     def __init__(self, redis: Redis, settings: SlotSettings, *, clock: Clock) -> None:
@@ -63,24 +68,36 @@ class Liveness:
         self._clock = clock
         self._sights: dict[UUID, _Sight] = {}
         self._began: datetime | None = None
-        self._looked = clock()
+        self._looked = self._excused_until = clock()
+        self._prefect_was_away = False
 
     def pause(self) -> None:
         """Ends the watch; the next look begins another. Meanwhile another keeper may watch, or no flow be heard."""
         self._began = None
 
+    def note_outage(self) -> None:
+        """Prefect did not answer: runs that begin may be waiting for it. Those that beat do not need it to be heard."""
+        self._prefect_was_away = True
+
     async def look(self, live: Sequence[Run]) -> list[Verdict]:
         """The verdicts on those of the live runs that are dead. Raises RedisError."""
         beats = await self._redis.mget([names.beat_key(run.flow_run_id) for run in live])
         now = self._clock()
+        if self._prefect_was_away:
+            self._prefect_was_away, self._excused_until = False, now + (now - self._looked)
+        self._excused_until = min(self._excused_until, now + LONGEST_PAUSE)
         if self._began is None or now < self._looked:  # the clock was set back
-            self._sights, self._began, self._looked = await self._recall(), now, now
+            self._began = self._looked = now
+            self._sights = await self._recall()
         step, self._looked = min(now - self._looked, TWO_BEATS), now
         self._sights = {run.flow_run_id: self._see(run, beat, now, step) for run, beat in zip(live, beats, strict=True)}
         await self._redis.set(names.KEEPER_SIGHTS_KEY, _SIGHTS.dump_json(self._sights), ex=KEY_SECONDS)
-        if now - self._began < TWO_BEATS:
-            return []
         return [verdict for run in live if (verdict := self._judge(run, now))]
+
+    async def confirm(self, verdict: Verdict) -> bool:
+        """Whether the run is as silent as when the verdict was made. Raises RedisError."""
+        beat = await self._redis.get(names.beat_key(verdict.run.flow_run_id))
+        return self._sights[verdict.run.flow_run_id].beat == beat
 
     async def _recall(self) -> dict[UUID, _Sight]:
         """What a keeper saw last; nothing when there was none, or it was of another version."""
@@ -99,10 +116,15 @@ class Liveness:
 
     def _judge(self, run: Run, now: datetime) -> Verdict | None:
         sight = self._sights[run.flow_run_id]
-        limit = FIRST_BEAT if sight.beat is None else self._silence
         if run.state is RunState.PENDING:
-            limit = self._pending_limit
-        if now - sight.since <= limit or sight.watched < limit / 2:
+            limit, begun = self._pending_limit, False
+        elif sight.beat is None:
+            limit, begun = FIRST_BEAT, False
+        else:
+            limit, begun = self._silence, True
+        if now - sight.since <= limit or sight.watched < min(limit, FIRST_BEAT) / 2:
+            return None
+        if self._began is None or now - self._began < TWO_BEATS or (now < self._excused_until and not begun):
             return None
         match run.state:
             case RunState.PENDING:

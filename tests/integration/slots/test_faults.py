@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import httpx
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from tabario import names
 from tabario.clients.prefect import OutcomeUnknown, PrefectApi, Run
@@ -17,6 +19,7 @@ from tabario.slots.heartbeat import beating
 from tabario.slots.keeper import Keeper, PassReport
 from tabario.tiers import Tier
 from tests.integration.slots.conftest import Ears, StartRun, forget_lease, keep_for, no_hints
+from tests.support.faulty_redis import faulty_redis_running
 from tests.support.orchestrator import FickleTransport, Orchestrator, SettableClock, new_user
 from tests.support.waiting import eventually
 
@@ -238,15 +241,23 @@ async def test_silence_counts_on_while_prefect_is_away(
         clock.advance(31)
         assert await keeper.sweep_or_log()
         assert await orchestrator.state_of(run) == "Running"
-        assert await keep_for(20, keeper, clock) == 1  # and not before: it could not be heard
+        assert await keep_for(10, keeper, clock) == 1
     assert await orchestrator.state_of(run) == "Crashed"
 
 
-async def test_a_pass_that_fails_later_on_has_heard_who_lives(
-    start: StartRun, orchestrator: Orchestrator, slots: SlotSettings, clock: SettableClock, redis: Redis
+@pytest.mark.parametrize(("error", "end"), [(RetryLater("Prefect"), "Crashed"), (RedisError(), "Running")])
+async def test_a_pass_that_fails_later_on_has_heard_who_lives_unless_redis_is_away(  # noqa: PLR0913 - fixtures and cases
+    start: StartRun,
+    orchestrator: Orchestrator,
+    slots: SlotSettings,
+    clock: SettableClock,
+    redis: Redis,
+    *,
+    error: Exception,
+    end: str,
 ) -> None:
-    async def stumble(report: PassReport, live: Sequence[Run]) -> None:
-        raise RetryLater(f"{report.live} of {len(live)}")
+    async def stumble(_: PassReport, __: Sequence[Run]) -> None:
+        raise error
 
     run = await start(new_user())
     await orchestrator.set_state(run, "RUNNING")
@@ -257,7 +268,29 @@ async def test_a_pass_that_fails_later_on_has_heard_who_lives(
     for _ in range(3):
         clock.advance(10)
         assert not await keeper.sweep_or_log()
-    assert await orchestrator.state_of(run) == "Crashed"
+    assert await orchestrator.state_of(run) == end
+
+
+async def test_a_bid_that_finds_no_redis_ends_the_watch(
+    tmp_path: Path, start: StartRun, orchestrator: Orchestrator, slots: SlotSettings, clock: SettableClock
+) -> None:
+    run = await start(new_user())
+    await orchestrator.set_state(run, "RUNNING")
+    with faulty_redis_running(tmp_path) as server:
+        async with Redis.from_url(server.url, decode_responses=True, retry=None) as redis:
+            keeper = Keeper(orchestrator.prefect, redis, slots, hints=no_hints, clock=clock)
+            assert await keeper.lead()
+            async with beating(redis, run.flow_run_id):
+                await keeper.sweep()
+            server.kill()
+            with pytest.raises(RedisError):
+                await keeper.lead()
+            server.start()
+            assert await keeper.lead()
+            clock.advance(31)
+            assert (await keeper.sweep()).declared_dead == 0
+            assert await keep_for(10, keeper, clock) == 0
+            assert await keep_for(10, keeper, clock) == 1
 
 
 async def test_silence_counts_on_though_no_keeper_lives_as_long(

@@ -119,6 +119,28 @@ async def test_a_redis_that_forgot_every_beat_is_no_reason_to_end_a_run_that_liv
     assert await orchestrator.state_of(run) == "Crashed"
 
 
+async def test_a_run_that_beats_while_it_is_found_dead_lives(
+    keeper_over: KeeperOver, start: StartRun, orchestrator: Orchestrator, clock: SettableClock, redis: Redis
+) -> None:
+    run = await start(new_user())
+    await orchestrator.set_state(run, "RUNNING")
+
+    async def it_beats() -> None:
+        await redis.incr(names.beat_key(run.flow_run_id))
+
+    async def it_beats_before_the_next() -> None:
+        transport.happens = it_beats
+
+    transport = InterruptedTransport("/flow_runs/filter", None)
+    async with keeper_over(transport) as keeper:
+        async with beating(redis, run.flow_run_id):
+            await keeper.sweep()
+        assert await keep_for(20, keeper, clock) == 0
+        transport.happens = it_beats_before_the_next  # when the keeper has looked at who lives, and asks who ended
+        assert await keep_for(10, keeper, clock) == 0
+    assert await orchestrator.state_of(run) == "Running"
+
+
 async def test_after_an_outage_no_job_is_let_in_until_lost_slots_are_taken_again(
     keeper_over: KeeperOver, start: StartRun, orchestrator: Orchestrator, slots: SlotSettings, redis: Redis
 ) -> None:

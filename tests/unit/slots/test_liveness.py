@@ -66,9 +66,7 @@ async def test_a_run_may_be_pending_for_its_limit_and_no_longer(liveness: Livene
 async def test_how_long_a_run_is_pending_is_not_told_by_prefects_clock(liveness: Liveness, clock: StillClock) -> None:
     run = run_in(RunState.PENDING, clock)
     clock.advance(300)
-    assert await verdicts(liveness, run) == []
-    clock.advance(50)
-    assert await verdicts(liveness, run) == []
+    await watch_for(50, liveness, clock, run)
 
 
 async def test_the_first_beat_may_take_a_minute(liveness: Liveness, clock: StillClock) -> None:
@@ -90,14 +88,20 @@ async def test_one_that_has_beaten_may_be_silent_for_half_of_that(
     assert await verdicts(liveness, run, beats_on) == [(run, RunState.CRASHED, SILENT)]
 
 
-async def test_a_new_state_starts_the_watch_anew_though_the_beat_stands_still(
-    liveness: Liveness, clock: StillClock, redis: Redis
-) -> None:
+@pytest.mark.parametrize("change", ["state", "beat"])
+async def test_what_changes_is_watched_anew(liveness: Liveness, clock: StillClock, redis: Redis, change: str) -> None:
     run = run_in(RunState.RUNNING, clock)
     await redis.set(names.beat_key(run.flow_run_id), 7)
-    await liveness.look([run])
-    clock.advance(31)
-    assert await verdicts(liveness, run.model_copy(update={"state_id": uuid4()})) == []
+    await watch_for(30, liveness, clock, run)
+    if change == "state":
+        run = run.model_copy(update={"state_id": uuid4()})
+    else:
+        await redis.incr(names.beat_key(run.flow_run_id))
+    assert await verdicts(liveness, run) == []
+    clock.advance(300)
+    assert await verdicts(liveness, run) == []
+    clock.advance(5)
+    assert await verdicts(liveness, run) == [(run, RunState.CRASHED, SILENT)]
 
 
 @pytest.mark.parametrize("state", [RunState.PENDING, RunState.RUNNING, RunState.CANCELLING])
@@ -117,21 +121,97 @@ async def test_after_a_gap_in_the_watch_a_run_has_time_to_show_that_it_lives(
     assert dead.run == run
 
 
-@pytest.mark.parametrize(("state", "half"), [(RunState.PENDING, 25), (RunState.RUNNING, 30)])
-async def test_half_of_its_time_is_watched_before_a_run_is_dead(
-    watch: Watch, clock: StillClock, state: RunState, half: int
+@pytest.mark.parametrize(
+    ("state", "beat", "half"),
+    [(RunState.PENDING, "", 25), (RunState.RUNNING, "", 30), (RunState.RUNNING, "7", 15)],
+)
+async def test_a_run_is_watched_for_half_of_its_time(  # noqa: PLR0913 - fixtures and cases
+    watch: Watch, clock: StillClock, redis: Redis, state: RunState, *, beat: str, half: float
 ) -> None:
     run = run_in(state, clock)
-    for _ in range(half // 5):  # keepers that follow each other too fast to tell by themselves
-        keeper = watch()
-        assert await verdicts(keeper, run) == []
-        clock.advance(5)
-        assert await verdicts(keeper, run) == []
+    if beat:
+        await redis.set(names.beat_key(run.flow_run_id), beat)
+    assert await verdicts(watch(), run) == []
+    clock.advance(300)
+    for _ in range(round(half / 5) - 3):  # keepers that follow each other too fast to tell by themselves
+        await watch_for(5, watch(), clock, run)
         clock.advance(20)
     keeper = watch()
+    await watch_for(10, keeper, clock, run)
+    clock.advance(5 - INSTANT)
     assert await verdicts(keeper, run) == []
-    clock.advance(10)
+    clock.advance(INSTANT)
     assert [dead.run for dead in await keeper.look([run])] == [run]
+
+
+async def test_a_gap_is_not_watched(liveness: Liveness, clock: StillClock, redis: Redis) -> None:
+    run = run_in(RunState.RUNNING, clock)
+    await redis.set(names.beat_key(run.flow_run_id), 7)
+    await liveness.look([run])
+    liveness.pause()
+    clock.advance(300)
+    await watch_for(10, liveness, clock, run)
+    clock.advance(5)
+    assert await verdicts(liveness, run) == [(run, RunState.CRASHED, SILENT)]
+
+
+async def test_half_a_minute_of_watch_is_enough(redis: Redis, clock: StillClock) -> None:
+    patient = Liveness(redis, SlotSettings(silence=600), clock=clock)
+    run = run_in(RunState.RUNNING, clock)
+    await redis.set(names.beat_key(run.flow_run_id), 7)
+    await patient.look([run])
+    clock.advance(600)
+    assert await verdicts(patient, run) == []
+    await watch_for(15, patient, clock, run)
+    clock.advance(5)
+    assert await verdicts(patient, run) == [(run, RunState.CRASHED, SILENT)]
+
+
+@pytest.mark.parametrize(("away", "excused"), [(20, 20), (300, 40)])
+async def test_a_run_that_has_not_begun_has_as_long_as_prefect_was_away(
+    liveness: Liveness, clock: StillClock, away: float, excused: float
+) -> None:
+    pending, unheard = run_in(RunState.PENDING, clock), run_in(RunState.RUNNING, clock)
+    await watch_for(50, liveness, clock, pending, unheard)
+    liveness.note_outage()
+    clock.advance(away)
+    assert await verdicts(liveness, pending, unheard) == []
+    clock.advance(excused - INSTANT)
+    assert await verdicts(liveness, pending, unheard) == []
+    clock.advance(INSTANT)
+    assert [dead.run for dead in await liveness.look([pending, unheard])] == [pending, unheard]
+
+
+async def test_a_run_that_has_begun_is_heard_without_prefect(
+    liveness: Liveness, clock: StillClock, redis: Redis
+) -> None:
+    run = run_in(RunState.RUNNING, clock)
+    await redis.set(names.beat_key(run.flow_run_id), 7)
+    await watch_for(30, liveness, clock, run)
+    liveness.note_outage()
+    clock.advance(INSTANT)
+    assert await verdicts(liveness, run) == [(run, RunState.CRASHED, SILENT)]
+
+
+async def test_a_clock_set_back_does_not_excuse_for_longer(liveness: Liveness, clock: StillClock) -> None:
+    run = run_in(RunState.PENDING, clock)
+    liveness.note_outage()
+    await liveness.look([run])
+    clock.advance(-3600)
+    await watch_for(50, liveness, clock, run)
+    clock.advance(INSTANT)
+    assert await verdicts(liveness, run) == [(run, RunState.CRASHED, NOT_STARTED)]
+
+
+async def test_a_verdict_holds_until_the_run_beats_again(liveness: Liveness, clock: StillClock, redis: Redis) -> None:
+    run = run_in(RunState.RUNNING, clock)
+    await redis.set(names.beat_key(run.flow_run_id), 7)
+    await watch_for(30, liveness, clock, run)
+    clock.advance(INSTANT)
+    (verdict,) = await liveness.look([run])
+    assert await liveness.confirm(verdict)
+    await redis.incr(names.beat_key(run.flow_run_id))
+    assert not await liveness.confirm(verdict)
 
 
 async def test_a_long_time_between_two_looks_counts_as_two_beats(
