@@ -15,7 +15,7 @@ from pkgutil import iter_modules
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from tests import benchmarks
 from tests.benchmarks.figures import Figures
@@ -47,7 +47,8 @@ async def run(chosen: dict[str, Benchmark], console: Console) -> dict[str, Figur
 
 def table_of(results: dict[str, Figures]) -> Table:
     """The figures for people."""
-    table = Table("benchmark", "ours", "baseline", "limit", "unit", "ratio", "spread", "rounds")
+    columns = Column("benchmark", no_wrap=True), "ours", "baseline", "limit", "unit", "ratio", "spread", "rounds"
+    table = Table(*columns, box=None, pad_edge=False, padding=(0, 1, 0, 0))  # fits into 80 columns
     for name, one in results.items():
         numbers = [f"{number:.4g}" if number is not None else "-" for number in (one.ours, one.baseline, one.limit)]
         table.add_row(name, *numbers, one.unit, f"{one.ratio:.3f}", f"{one.spread:.0%}", str(one.rounds))

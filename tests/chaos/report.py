@@ -13,7 +13,7 @@ from typing import Final
 
 import httpx
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from tests.chaos.arena import Arena
 from tests.chaos.campaign import FaultRecord
@@ -70,7 +70,7 @@ class Report:
 
     def show(self, console: Console) -> None:
         """Prints the table."""
-        table = Table("fault", "injected", "healed, median s", "longest s", "not healed")
+        table = Table(Column("fault", no_wrap=True), "injected", "healed, median s", "longest s", "not healed")
         for name, record in self.faults.items():
             table.add_row(
                 name,
