@@ -28,8 +28,12 @@ async def test_a_redis_that_does_not_answer_costs_a_flow_one_beat(monkeypatch: p
 async def test_a_lost_beat_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heartbeat, "AGAIN_SECONDS", 0.01)
     run = uuid4()
+
+    async def is_heard() -> bool:
+        return bool(await redis.exists(names.beat_key(run)))
+
     with faulty_redis_running(tmp_path) as server:
         server.kill()
         async with Redis.from_url(server.url, retry=None) as redis, heartbeat.beating(redis, run, every=3600):
             server.start()
-            await eventually(lambda: redis.exists(names.beat_key(run)), within=10, what="the flow beats")
+            await eventually(is_heard, within=10, what="the flow beats")
