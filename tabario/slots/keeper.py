@@ -209,7 +209,7 @@ class Keeper:
         await self._leader.confirm()
         try:
             live = await self._prefect.live_runs()
-        except Exception:  # raised again: whatever it was, it may be why runs do not begin
+        except RetryLater:
             self._liveness.note_outage()
             raise
         return live, await self._liveness.look(live)
